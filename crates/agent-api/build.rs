@@ -2,12 +2,11 @@
 //!
 //! Clients and servers are generated always and kept or left out by the features of this crate.
 
-use std::path::{Path, PathBuf};
-use std::{env, error, fs};
+use std::error::Error;
+use std::path::Path;
 
-fn main() -> Result<(), Box<dyn error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
     let descriptors = protox::compile(
         ["underpass/cni/v1/cni.proto", "underpass/control/v1/control.proto"],
         [Path::new("proto")],
@@ -15,9 +14,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     tonic_prost_build::configure()
         .client_mod_attribute("underpass.cni.v1", "#[cfg(feature = \"cni-client\")]")
         .client_mod_attribute("underpass.control.v1", "#[cfg(feature = \"control-client\")]")
-        .server_mod_attribute("underpass", "#[cfg(feature = \"server\")]")
-        .out_dir(&out)
+        .server_mod_attribute("underpass.cni.v1", "#[cfg(feature = \"server\")]")
+        .server_mod_attribute("underpass.control.v1", "#[cfg(feature = \"server\")]")
         .compile_fds(descriptors)?;
-    debug_assert!(fs::exists(out.join("underpass.cni.v1.rs"))?);
     Ok(())
 }

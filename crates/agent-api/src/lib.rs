@@ -5,8 +5,8 @@
 //! beside them: where the socket is ([`socket_path`]), how large a message may be ([`MAX_MESSAGE`]) and which clock
 //! orders an ADD against a DEL ([`boottime_ns`]). It holds no policy.
 //!
-//! Features keep small users small: `cni-client` (the shim), `control-client` (`agentctl`), `server` (the agent).
-//! Messages of `control` exist only with one of the last two.
+//! Features keep small users small: `cni-client` (the shim), `control-client` (`agentctl`), `server` (the agent, both
+//! services). The messages of a service exist only where one of its sides does.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "client")]
@@ -18,8 +18,11 @@ pub use connect::{CONNECT_TIMEOUT, ConnectError, connect};
 pub use socket::{DEFAULT_SOCKET, SOCKET_VARIABLE, SPOOL_DIR, boottime_ns, socket_path, spool_dir};
 
 /// `underpass.cni.v1`: the conversation between shim and agent.
+#[cfg(feature = "cni")]
 pub mod cni {
     /// Version 1 of the contract.
+    #[expect(unused_qualifications, reason = "generated")]
+    #[cfg_attr(feature = "server", expect(clippy::default_trait_access, reason = "generated"))]
     pub mod v1 {
         tonic::include_proto!("underpass.cni.v1");
     }
@@ -29,6 +32,12 @@ pub mod cni {
 #[cfg(feature = "control")]
 pub mod control {
     /// Version 1 of the contract.
+    #[expect(unused_qualifications, reason = "generated")]
+    #[expect(clippy::struct_excessive_bools, reason = "a message has the fields its contract has")]
+    #[cfg_attr(
+        feature = "server",
+        expect(clippy::default_trait_access, clippy::too_many_lines, reason = "generated")
+    )]
     pub mod v1 {
         tonic::include_proto!("underpass.control.v1");
     }
