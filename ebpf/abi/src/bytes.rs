@@ -8,7 +8,7 @@ macro_rules! shared_struct {
     ($(#[$attr:meta])* $name:ident: $size:literal { $($(#[$fattr:meta])* $field:ident: $ty:ty),+ $(,)? }) => {
         $(#[$attr])*
         #[repr(C)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(
             feature = "user",
             derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
@@ -37,7 +37,7 @@ macro_rules! flag_word {
     ($(#[$attr:meta])* $name:ident: $repr:ty { $($(#[$fattr:meta])* $flag:ident = $bit:expr;)+ }) => {
         $(#[$attr])*
         #[repr(transparent)]
-        #[derive(Clone, Copy, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[cfg_attr(
             feature = "user",
             derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
