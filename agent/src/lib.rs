@@ -1,1 +1,35 @@
-//! Under construction.
+//! The node agent of Underpass, as a library so that its parts can be tested on their own.
+//!
+//! ```text
+//!  CNI ADD/DEL ─┐  mpsc   ┌─────────────┐  watch<Arc<Intent>>  ┌──────── reconcile task ────────┐
+//!  spool, GC   ─┴───────> │ store actor │ ───────────────────> │ coalesce, snapshot, plan,      │
+//!                         │ + ledger    │                      │ links → bpf → ports → flows    │
+//!                         └─────────────┘                      │       → gate                   │
+//!  ports::run  (OVSDB)     watch<Arc<Ovs>> ──────────────────> │                                │
+//!  links::run  (netlink)   watch<Arc<..>> ───────────────────> │ only writer of the data plane  │
+//!  probe::run  (outcomes)  watch<Arc<Outcomes>> ─────────────> └──────┬──────────────────┬──────┘
+//!        ^                                                            │ watch<Arc<Wanted>>│ watch<Arc<Status>>
+//!        └────────────────────────────────────────────────────────────┘                  v
+//!                                                             api (CNI waiters, control, health)
+//! ```
+//!
+//! | task | owns | in | out |
+//! | --- | --- | --- | --- |
+//! | `store::run` | the intent and its ledger files | `mpsc` of requests | `watch<Arc<Intent>>` |
+//! | `reconcile::run` | every write to links, eBPF maps, OVSDB ports and flows | `watch`es of intent and facts | `watch<Arc<Status>>`, `watch<Arc<Wanted>>` |
+//! | `dataplane::ports::run` | the OVSDB connection | `mpsc` of transactions | `watch<Arc<Ovs>>` |
+//! | `dataplane::flows::run` | one OpenFlow connection for each bridge | `mpsc` of requests | replies |
+//! | `probe::driver::run` | conflict probes, gateway watch, the book of conflicts | `watch<Arc<Wanted>>`, eBPF facts | `watch<Arc<Outcomes>>` |
+//! | `api::serve` | the gRPC socket | calls | calls on the handles above |
+//!
+//! Tasks are spawned in [`app`] alone. The rules that hold everywhere stand in `ARCHITECTURE.md`.
+
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod cni;
+pub mod config;
+pub mod limits;
+pub mod model;
+pub mod plan;
+pub mod store;

@@ -1,0 +1,63 @@
+//! Every bound of the agent, each with its reason. Nothing in the agent grows without one of these.
+
+use std::time::Duration;
+
+/// Requests waiting for the store. A full queue makes CNI calls wait, which is what they do anyway.
+pub const STORE_QUEUE: usize = 256;
+
+/// How long a DEL forbids older ADDs (design §8): runtimes give up on an ADD after at most 4 minutes.
+pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(15 * 60);
+
+/// The reconciler waits this long after a trigger for more of the same burst.
+pub const COALESCE: Duration = Duration::from_millis(1);
+
+/// A pass at least this often, whatever the triggers say: a lost one costs this much.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The table block is read back this often as a backstop against drift that no monitor told of.
+pub const READ_BACK: Duration = Duration::from_secs(60);
+
+/// First and longest wait before a failed endpoint is tried again; doubled in between.
+pub const RETRY_FIRST: Duration = Duration::from_millis(200);
+pub const RETRY_LAST: Duration = Duration::from_secs(30);
+
+/// A switch that has not answered a barrier by then is in doubt, and its tables are read back.
+pub const BARRIER_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Flow changes sent in one bundle: above it the switch stalls other work for too long (measured: 270,000 a second).
+pub const BUNDLE_FLOWS: usize = 2_000;
+
+/// The biggest reply to a dump that is put together: 500,000 flows of 128 bytes.
+pub const MULTIPART_BYTES: usize = 64 << 20;
+
+/// Silence after which the switch is asked whether it lives, and after which the connection is given up.
+pub const ECHO_AFTER: Duration = Duration::from_secs(5);
+pub const ECHO_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Requests waiting for one bridge's connection. A full queue makes senders wait.
+pub const SWITCH_QUEUE: usize = 64;
+
+/// Waits between attempts to reach a bridge.
+pub const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+pub const RECONNECT_LAST: Duration = Duration::from_secs(2);
+
+/// CNI calls served at once; more wait for their turn inside the shim's patience.
+pub const CNI_CALLS: usize = 256;
+
+/// The largest message on the gRPC socket: stdin and an IPAM plugin's stdout, each at most 4 MiB, and some frame.
+pub const MESSAGE_BYTES: usize = (4 << 20) + (64 << 10);
+
+/// How long a DEL waits for the data plane; past it the removal goes on and the runtime is told that it is done.
+pub const DEL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the shim may take to acknowledge a printed result.
+pub const ACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long one run of an IPAM plugin may take when the agent pays a debt itself.
+pub const IPAM_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a stopping agent waits for the calls that are under way.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// The most recent events kept for `agentctl events` and late subscribers.
+pub const EVENTS: usize = 1_024;

@@ -1,0 +1,13 @@
+//! Values that every part of the agent speaks of. No IO, no clock, no tokio; plain data that can be compared.
+
+mod endpoint;
+mod intent;
+mod status;
+
+pub use endpoint::{
+    AcceptedSources, ConflictPolicy, Endpoint, EndpointId, GatewayPolicy, Guard, GuardMode, Pod, PortVlan,
+    ProbeTiming, Route, eui64_link_local,
+};
+pub use intent::{Entry, Generation, Intent, Ipam, IpamState, Phase, Removal, Slot};
+pub use openflow::{Mac, OfPort};
+pub use status::{EndpointStatus, Stage, StageError, State, Status};

@@ -1,0 +1,94 @@
+//! The status: what is there. The reconciler is its only writer; waiters, `agentctl` and health read it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::{EndpointId, Generation};
+
+/// The stages of a pass, in the order in which an endpoint comes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Links,
+    Bpf,
+    Ports,
+    Flows,
+    Gate,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Links => "links",
+            Self::Bpf => "bpf",
+            Self::Ports => "ports",
+            Self::Flows => "flows",
+            Self::Gate => "gate",
+        })
+    }
+}
+
+/// How one endpoint stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Ready,
+    /// Waiting for an input (a port number, a probe) or for the next pass.
+    Pending { stage: Stage, why: String },
+    /// The stage failed; tried again at `retry_at`, a time on the boot clock.
+    Failed { stage: Stage, error: StageError, retry_at: Duration },
+    /// Being taken away.
+    Removing,
+}
+
+/// Why a stage failed, sorted by what the caller of an ADD is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageError {
+    /// Another station has this address.
+    Conflict { address: std::net::IpAddr, mac: openflow::Mac },
+    /// The gateway is required and did not answer.
+    GatewaySilent { gateway: std::net::IpAddr },
+    /// OVS refused the port, with its own words.
+    PortRefused(String),
+    /// The guard could not be installed.
+    Guard(String),
+    /// Everything else, as text with its causes.
+    Other(String),
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict { address, mac } => write!(f, "address {address} is already in use by {mac}"),
+            Self::GatewaySilent { gateway } => write!(f, "gateway {gateway} does not answer"),
+            Self::PortRefused(text) | Self::Guard(text) | Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// One endpoint's state and the numbers that the kernel and the switch gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// The entry's revision that this state is about.
+    pub revision: Generation,
+    pub state: State,
+    /// When the state began, on the boot clock.
+    pub since: Duration,
+    pub ifindex: Option<u32>,
+    pub ofport: Option<u32>,
+    /// `tcx` or `clsact`.
+    pub attached: Option<&'static str>,
+    /// Why neighbours are not reached past OVS; empty where they are.
+    pub not_accelerated: Vec<String>,
+}
+
+/// A snapshot of the data plane after a pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Everything up to this generation of the intent was looked at.
+    pub generation: Generation,
+    pub endpoints: BTreeMap<EndpointId, EndpointStatus>,
+    /// What is wrong with a whole stage or bridge, by name.
+    pub faults: BTreeMap<String, String>,
+    /// Flow table writes since the agent started: adds and removals.
+    pub flows_written: u64,
+}

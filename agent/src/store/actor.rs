@@ -1,0 +1,296 @@
+//! The actor behind [`StoreHandle`]: one task, one state, one request after the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::ledger::{Ledger, LedgerError, Record};
+use super::slots::Slots;
+use super::{NewEntry, Remove, Request, Reservation, StoreError, StoreHandle};
+use crate::limits::{STORE_QUEUE, TOMBSTONE_LIFE};
+use crate::model::{Endpoint, EndpointId, Entry, Generation, Intent, Ipam, IpamState, Phase, Removal};
+
+/// The state of the actor.
+pub struct Store {
+    ledger: Ledger,
+    slots: Slots,
+    intent: Intent,
+    tombstones: BTreeMap<String, Duration>,
+    publish: watch::Sender<Arc<Intent>>,
+    requests: mpsc::Receiver<Request>,
+    clock: fn() -> Duration,
+}
+
+impl Store {
+    /// Reads the ledger and makes the actor with its door. `clock` is CLOCK_BOOTTIME.
+    ///
+    /// An endpoint whose ADD never ended (its shim died with the former agent) is withdrawn here.
+    pub fn open(ledger: Ledger, max_endpoints: u32, clock: fn() -> Duration) -> Result<(Self, StoreHandle), LedgerError> {
+        let records = ledger.load()?;
+        let used: Vec<_> = records.iter().filter_map(|r| r.slot).collect();
+        let tombstones = ledger.tombstones()?;
+        let (sender, requests) = mpsc::channel(STORE_QUEUE);
+        let (publish, intent) = watch::channel(Arc::default());
+        let mut store = Self {
+            slots: Slots::new(max_endpoints, &used),
+            intent: Intent::default(),
+            tombstones,
+            publish,
+            requests,
+            clock,
+            ledger,
+        };
+        for record in records {
+            store.restore(record)?;
+        }
+        store.expire_tombstones();
+        store.publish();
+        Ok((store, StoreHandle { requests: sender, intent }))
+    }
+
+    fn restore(&mut self, record: Record) -> Result<(), LedgerError> {
+        self.intent.generation = self.intent.generation.max(record.generation);
+        let id = record.id.clone();
+        if let Some(ipam) = record.ipam.clone().filter(|i| i.state == IpamState::Owed) {
+            self.intent.debts.insert(id.clone(), ipam);
+        }
+        let live = record.phase == Some(Phase::Live) && !record.removing;
+        match (record.endpoint, record.slot) {
+            (Some(endpoint), Some(slot)) if live => {
+                let entry = Entry {
+                    endpoint,
+                    slot,
+                    phase: Phase::Live,
+                    created: record.generation,
+                    revision: record.generation,
+                    ipam: record.ipam,
+                    request: record.request,
+                };
+                self.intent.endpoints.insert(id, Arc::new(entry));
+            }
+            (endpoint, slot) if record.removing || record.phase.is_some() => {
+                let revision = self.intent.generation;
+                let bridge = endpoint.map(|e| e.bridge);
+                let held = record.ipam.filter(|i| i.state == IpamState::Held && !record.removing);
+                self.intent.removals.insert(id.clone(), Removal { id: id.clone(), bridge, slot, revision });
+                if let Some(ipam) = held {
+                    self.intent.debts.insert(id.clone(), Ipam { state: IpamState::Owed, ..ipam });
+                }
+                self.write(&id)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, new: NewEntry) -> Result<Arc<Entry>, StoreError> {
+        let id = new.endpoint.id.clone();
+        if self.tombstones.get(&id.digest()).is_some_and(|deleted| *deleted >= new.asked_at) {
+            return Err(StoreError::LateAdd);
+        }
+        // A debt counts too: paying it later would give back the new attachment's address.
+        let intent = &self.intent;
+        if intent.endpoints.contains_key(&id) || intent.removals.contains_key(&id) || intent.debts.contains_key(&id) {
+            return Err(StoreError::Exists(id));
+        }
+        let slot = self.slots.take().ok_or(StoreError::Full(self.slots.capacity()))?;
+        let revision = self.intent.generation.next();
+        let entry = Entry {
+            endpoint: new.endpoint,
+            slot,
+            phase: Phase::Plumbing,
+            created: revision,
+            revision,
+            ipam: new.ipam,
+            request: new.request,
+        };
+        let written = self.install(entry);
+        if written.is_err() {
+            self.intent.endpoints.remove(&id);
+            self.slots.give_back(slot);
+        }
+        written
+    }
+
+    fn set_ipam(&mut self, id: &EndpointId, created: Generation, ipam: Ipam) -> Result<(), StoreError> {
+        let mut entry = self.entry(id, created)?;
+        entry.ipam = Some(ipam);
+        self.install(entry).map(drop)
+    }
+
+    fn set_endpoint(&mut self, created: Generation, endpoint: Endpoint) -> Result<Arc<Entry>, StoreError> {
+        let mut entry = self.entry(&endpoint.id, created)?;
+        entry.endpoint = endpoint;
+        entry.phase = Phase::Adding;
+        self.install(entry)
+    }
+
+    fn commit(&mut self, id: &EndpointId, created: Generation) -> Result<(), StoreError> {
+        let mut entry = self.entry(id, created)?;
+        entry.phase = Phase::Live;
+        self.install(entry).map(drop)
+    }
+
+    /// A copy of an entry, if it still is the one that the caller created.
+    fn entry(&self, id: &EndpointId, created: Generation) -> Result<Entry, StoreError> {
+        let entry = self.intent.endpoints.get(id).filter(|e| e.created == created);
+        entry.map(|e| Entry::clone(e)).ok_or_else(|| StoreError::Missing(id.clone()))
+    }
+
+    fn install(&mut self, mut entry: Entry) -> Result<Arc<Entry>, StoreError> {
+        let generation = self.intent.generation.next();
+        entry.revision = generation;
+        let id = entry.endpoint.id.clone();
+        let entry = Arc::new(entry);
+        let before = self.intent.endpoints.insert(id.clone(), Arc::clone(&entry));
+        if let Err(error) = self.write(&id) {
+            match before {
+                Some(before) => self.intent.endpoints.insert(id, before),
+                None => self.intent.endpoints.remove(&id),
+            };
+            return Err(error.into());
+        }
+        self.intent.generation = generation;
+        self.publish();
+        Ok(entry)
+    }
+
+    fn remove(&mut self, remove: Remove) -> Result<Generation, StoreError> {
+        let Remove { id, created, deleted_at, reservation } = remove;
+        if let Some(stamp) = deleted_at {
+            self.bury(&id, stamp)?;
+        }
+        let entry = self.intent.endpoints.get(&id).cloned();
+        if let (Some(created), Some(entry)) = (created, &entry)
+            && entry.created != created
+        {
+            return Ok(self.intent.generation);
+        }
+        let generation = self.intent.generation.next();
+        let removal = Removal {
+            id: id.clone(),
+            bridge: entry.as_ref().map(|e| e.endpoint.bridge.clone()),
+            slot: entry.as_ref().map(|e| e.slot),
+            revision: generation,
+        };
+        if let Some(entry) = &entry {
+            self.intent.endpoints.remove(&id);
+            if let (Some(ipam), Reservation::AgentReleases) = (&entry.ipam, reservation) {
+                self.intent.debts.insert(id.clone(), Ipam { state: IpamState::Owed, ..ipam.clone() });
+            }
+        }
+        if reservation == Reservation::CallerReleases {
+            self.intent.debts.remove(&id);
+        }
+        self.intent.generation = generation;
+        // A second DEL must not forget what the first one knew.
+        let known = self.intent.removals.remove(&id);
+        let merged = Removal {
+            bridge: removal.bridge.or_else(|| known.as_ref().and_then(|k| k.bridge.clone())),
+            slot: removal.slot.or_else(|| known.as_ref().and_then(|k| k.slot)),
+            ..removal
+        };
+        self.intent.removals.insert(id.clone(), merged);
+        let written = self.write(&id);
+        self.publish();
+        written?;
+        Ok(generation)
+    }
+
+    fn gone(&mut self, id: &EndpointId, revision: Generation) {
+        // A removal that was asked for again meanwhile is looked at again.
+        let Some(removal) = self.intent.removals.get(id).filter(|r| r.revision == revision).cloned() else { return };
+        self.intent.removals.remove(id);
+        if let Some(slot) = removal.slot {
+            self.slots.give_back(slot);
+        }
+        self.intent.generation = self.intent.generation.next();
+        self.settle(id);
+    }
+
+    fn paid(&mut self, id: &EndpointId) {
+        if self.intent.debts.remove(id).is_some() {
+            self.intent.generation = self.intent.generation.next();
+            self.settle(id);
+        }
+    }
+
+    fn settle(&mut self, id: &EndpointId) {
+        if let Err(error) = self.write(id) {
+            tracing::error!(endpoint = %id, %error, "the ledger keeps a record that is done with");
+        }
+        self.publish();
+    }
+
+    fn bury(&mut self, id: &EndpointId, stamp: Duration) -> Result<(), LedgerError> {
+        self.expire_tombstones();
+        let digest = id.digest();
+        let newest = self.tombstones.get(&digest).copied().unwrap_or_default().max(stamp);
+        self.ledger.bury(&digest, newest)?;
+        self.tombstones.insert(digest, newest);
+        Ok(())
+    }
+
+    fn expire_tombstones(&mut self) {
+        let now = (self.clock)();
+        let ledger = &self.ledger;
+        self.tombstones.retain(|digest, stamp| {
+            let keep = now.saturating_sub(*stamp) < TOMBSTONE_LIFE;
+            if !keep && let Err(error) = ledger.exhume(digest) {
+                tracing::warn!(%error, "an old tombstone stays");
+            }
+            keep
+        });
+    }
+
+    /// Makes the ledger's file of one endpoint say what the intent says.
+    fn write(&self, id: &EndpointId) -> Result<(), LedgerError> {
+        let entry = self.intent.endpoints.get(id);
+        let removal = self.intent.removals.get(id);
+        let debt = self.intent.debts.get(id);
+        if entry.is_none() && removal.is_none() && debt.is_none() {
+            return self.ledger.erase(id);
+        }
+        let mut record = self.ledger.record(id, self.intent.generation);
+        record.removing = removal.is_some();
+        record.slot = removal.and_then(|r| r.slot);
+        record.ipam = debt.cloned();
+        if let Some(entry) = entry {
+            record.generation = entry.created;
+            record.slot = Some(entry.slot);
+            record.phase = Some(entry.phase);
+            record.endpoint = Some(entry.endpoint.clone());
+            record.request = entry.request;
+            record.ipam = entry.ipam.clone().or(record.ipam);
+        }
+        self.ledger.write(&record)
+    }
+
+    fn publish(&self) {
+        self.publish.send_replace(Arc::new(self.intent.clone()));
+    }
+
+    fn handle(&mut self, request: Request) {
+        // A caller that has gone away needs no answer.
+        match request {
+            Request::Put(new, reply) => drop(reply.send(self.put(*new))),
+            Request::SetIpam(id, created, ipam, reply) => drop(reply.send(self.set_ipam(&id, created, ipam))),
+            Request::SetEndpoint(created, endpoint, reply) => {
+                drop(reply.send(self.set_endpoint(created, *endpoint)));
+            }
+            Request::Commit(id, created, reply) => drop(reply.send(self.commit(&id, created))),
+            Request::Remove(remove, reply) => drop(reply.send(self.remove(remove))),
+            Request::Gone(id, revision) => self.gone(&id, revision),
+            Request::Paid(id) => self.paid(&id),
+        }
+    }
+}
+
+/// Serves requests until every handle is gone.
+pub async fn run(mut store: Store) {
+    while let Some(request) = store.requests.recv().await {
+        store.handle(request);
+    }
+}

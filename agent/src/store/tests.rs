@@ -1,0 +1,184 @@
+//! The store against a real ledger in a directory of its own.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::{
+    ConflictPolicy, Endpoint, EndpointId, GatewayPolicy, Guard, GuardMode, IpamState, Phase, PortVlan, ProbeTiming,
+};
+
+const BOOT: &str = "boot-1";
+
+fn clock() -> Duration {
+    Duration::from_secs(1_000)
+}
+
+fn endpoint(name: &str) -> Endpoint {
+    let id = EndpointId::new(name, "eth0");
+    Endpoint {
+        mac: id.derived_mac(),
+        id,
+        pod: None,
+        netns: "/run/netns/x".to_owned(),
+        network: "net".to_owned(),
+        ovs_cni: false,
+        bridge: "br1".to_owned(),
+        vlan: PortVlan::Access(10),
+        mtu: 1500,
+        addresses: vec!["10.0.0.5/24".parse().unwrap(), "fd00::5/64".parse().unwrap()],
+        gateways: Vec::new(),
+        routes: Vec::new(),
+        guard: Guard { mode: GuardMode::Full, dhcp: false, slaac: false, vm: false },
+        conflict: ConflictPolicy::Fail,
+        conflict_timing: ProbeTiming {
+            count: 3,
+            interval: Duration::from_millis(100),
+            wait: Duration::from_millis(100),
+        },
+        gateway: GatewayPolicy::Warn,
+        accelerate: true,
+        ofport_request: None,
+    }
+}
+
+fn new(name: &str) -> NewEntry {
+    NewEntry { endpoint: endpoint(name), ipam: Some(ipam()), request: 7, asked_at: Duration::from_secs(900) }
+}
+
+fn ipam() -> Ipam {
+    Ipam {
+        plugin: "host-local".to_owned(),
+        path: "/opt/cni/bin".to_owned(),
+        args: String::new(),
+        stdin: "{}".to_owned(),
+        state: IpamState::Held,
+    }
+}
+
+fn remove(name: &str, reservation: Reservation) -> Remove {
+    Remove { id: EndpointId::new(name, "eth0"), created: None, deleted_at: None, reservation }
+}
+
+/// Opens the ledger in `dir` as a fresh agent would, and drives the actor beside the test.
+fn open(dir: &tempfile::TempDir, boot: &str) -> StoreHandle {
+    let ledger = Ledger::open(dir.path(), boot).unwrap();
+    let (store, handle) = Store::open(ledger, 2, clock).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the test is the actor's owner here")]
+    drop(tokio::spawn(run(store)));
+    handle
+}
+
+#[tokio::test]
+async fn a_committed_endpoint_survives_a_restart_with_its_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let entry = store.put(new("a")).await.unwrap();
+    store.set_endpoint(entry.created, endpoint("a")).await.unwrap();
+    store.commit(&entry.endpoint.id, entry.created).await.unwrap();
+
+    let intent = open(&dir, BOOT).intent();
+    let restored = &intent.endpoints[&entry.endpoint.id];
+    assert_eq!(restored.endpoint, endpoint("a"));
+    assert_eq!((restored.slot, restored.phase), (entry.slot, Phase::Live));
+    assert!(intent.generation >= entry.revision);
+}
+
+#[tokio::test]
+async fn an_add_that_never_ended_is_withdrawn_at_the_next_start_and_its_address_owed() {
+    let dir = tempfile::tempdir().unwrap();
+    let entry = open(&dir, BOOT).put(new("a")).await.unwrap();
+
+    let intent = open(&dir, BOOT).intent();
+    assert!(intent.endpoints.is_empty());
+    assert_eq!(intent.removals[&entry.endpoint.id].slot, Some(entry.slot));
+    assert_eq!(intent.debts[&entry.endpoint.id].state, IpamState::Owed);
+}
+
+#[tokio::test]
+async fn another_boot_starts_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let entry = store.put(new("a")).await.unwrap();
+    store.commit(&entry.endpoint.id, entry.created).await.unwrap();
+
+    let intent = open(&dir, "boot-2").intent();
+    assert!(intent.endpoints.is_empty() && intent.removals.is_empty());
+    assert_eq!(std::fs::read_dir(dir.path().join("ledger")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_add_older_than_a_del_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let deleted = Remove { deleted_at: Some(Duration::from_secs(901)), ..remove("a", Reservation::CallerReleases) };
+    let revision = store.remove(deleted).await.unwrap();
+    store.gone(EndpointId::new("a", "eth0"), revision).await;
+
+    assert!(matches!(store.put(new("a")).await, Err(StoreError::LateAdd)));
+    // The rule outlives the agent.
+    assert!(matches!(open(&dir, BOOT).put(new("a")).await, Err(StoreError::LateAdd)));
+    let later = NewEntry { asked_at: Duration::from_secs(902), ..new("a") };
+    store.put(later).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_endpoint_leaves_no_file_once_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let entry = store.put(new("a")).await.unwrap();
+    let revision = store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
+    assert!(store.intent().removals.contains_key(&entry.endpoint.id));
+    assert!(matches!(store.put(new("a")).await, Err(StoreError::Exists(_))));
+
+    store.gone(entry.endpoint.id.clone(), revision).await;
+    store.put(new("a")).await.unwrap();
+    store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
+    store.gone(entry.endpoint.id.clone(), store.intent().generation).await;
+    store.paid(EndpointId::new("nobody", "eth0")).await;
+    let _settled = store.remove(remove("b", Reservation::CallerReleases)).await.unwrap();
+    assert!(!dir.path().join("ledger").join(entry.endpoint.id.digest()).exists());
+}
+
+#[tokio::test]
+async fn a_debt_keeps_the_name_busy_until_it_is_paid() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let id = store.put(new("a")).await.unwrap().endpoint.id.clone();
+    let revision = store.remove(remove("a", Reservation::AgentReleases)).await.unwrap();
+    store.gone(id.clone(), revision).await;
+    assert!(matches!(store.put(new("a")).await, Err(StoreError::Exists(_))));
+    assert_eq!(open(&dir, BOOT).intent().debts.len(), 1);
+    store.paid(id).await;
+    store.put(new("a")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_withdrawn_call_does_not_remove_its_successor() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let first = store.put(new("a")).await.unwrap();
+    let revision = store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
+    store.gone(first.endpoint.id.clone(), revision).await;
+    let second = store.put(new("a")).await.unwrap();
+    let late = Remove { created: Some(first.created), ..remove("a", Reservation::CallerReleases) };
+    store.remove(late).await.unwrap();
+    assert_eq!(store.intent().endpoints[&second.endpoint.id], second);
+}
+
+#[tokio::test]
+async fn a_full_house_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    store.put(new("a")).await.unwrap();
+    store.put(new("b")).await.unwrap();
+    assert!(matches!(store.put(new("c")).await, Err(StoreError::Full(2))));
+}
+
+#[tokio::test]
+async fn an_unreadable_file_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(dir.path(), BOOT).unwrap();
+    std::fs::write(dir.path().join("ledger/junk"), "not json").unwrap();
+    Store::open(ledger, 2, clock).unwrap();
+    assert!(dir.path().join("ledger/junk").exists());
+}
