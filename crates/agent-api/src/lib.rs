@@ -12,10 +12,12 @@
 #[cfg(feature = "client")]
 mod connect;
 mod socket;
+mod spool;
 
 #[cfg(feature = "client")]
 pub use connect::{CONNECT_TIMEOUT, ConnectError, connect};
-pub use socket::{DEFAULT_SOCKET, SOCKET_VARIABLE, SPOOL_DIR, boottime_ns, socket_path, spool_dir};
+pub use socket::{DEFAULT_SOCKET, SOCKET_VARIABLE, boottime_ns, socket_path};
+pub use spool::{SPOOL_DIR, SPOOL_MAX_BYTES, SPOOL_MAX_FILES, is_spool_file, spool_dir, spool_file_name};
 
 /// `underpass.cni.v1`: the conversation between shim and agent.
 #[cfg(feature = "cni")]

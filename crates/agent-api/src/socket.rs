@@ -1,7 +1,8 @@
 //! Where the agent listens, and the clock that orders calls. No IO but the reading of one variable and one clock.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -11,9 +12,6 @@ pub const DEFAULT_SOCKET: &str = "/run/underpass/agent.sock";
 /// The variable that names another socket.
 pub const SOCKET_VARIABLE: &str = "UNDERPASS_SOCKET";
 
-/// Name of the spool, the socket's sibling.
-pub const SPOOL_DIR: &str = "spool";
-
 /// Where the agent listens: `$UNDERPASS_SOCKET` if it is set and not empty, else [`DEFAULT_SOCKET`].
 pub fn socket_path() -> PathBuf {
     match env::var_os(SOCKET_VARIABLE) {
@@ -22,26 +20,16 @@ pub fn socket_path() -> PathBuf {
     }
 }
 
-/// The directory in which the shim leaves calls while the agent is away: `spool` beside the socket.
-pub fn spool_dir(socket: &Path) -> PathBuf {
-    socket.with_file_name(SPOOL_DIR)
-}
-
 /// `CLOCK_BOOTTIME` in nanoseconds: the same for every process and namespace of the machine (time namespaces aside),
 /// goes on during suspend and never jumps. Shim and agent compare only values of one boot.
 pub fn boottime_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from).unwrap_or_default();
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_spool_is_the_sibling_of_the_socket() {
-        assert_eq!(spool_dir(Path::new("/run/x/agent.sock")), Path::new("/run/x/spool"));
-    }
 
     #[test]
     fn boottime_moves_forward() {

@@ -1,0 +1,158 @@
+//! One CNI call as one gRPC stream: Start, the IPAM runs the agent asks for, Done, Ack.
+//!
+//! Owns the two deadlines: the agent has to take the call within [`ACCEPT_TIMEOUT`] and to finish it within
+//! [`DONE_TIMEOUT`]. Whatever breaks the stream makes the agent withdraw the call; this side only reports it.
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use agent_api::MAX_MESSAGE;
+use agent_api::cni::v1::cni_client::CniClient;
+use agent_api::cni::v1::{Ack, Done, FromShim, IpamDone, RunIpam, ToShim, from_shim, to_shim};
+use tokio::sync::mpsc;
+use tokio::time::{self, Instant};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::ipam;
+
+/// From the start of the connection to `Accepted`. An agent that is well answers in a millisecond; one that does not
+/// within this time is treated as away.
+const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// From `Accepted` to `Done`: longer than the agent's own deadline of 55 s, so that its answer is the one the runtime
+/// sees.
+const DONE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// From `Ack` to the end of the stream. The result is printed already; this only lets the Ack reach the agent.
+const ACK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Messages of ours that may wait to be sent: Start, then one answer at a time.
+const OUTBOX: usize = 2;
+
+/// A stream whose result is not acknowledged yet.
+pub(crate) struct Conversation {
+    outbox: mpsc::Sender<FromShim>,
+    inbox: Streaming<ToShim>,
+}
+
+/// What the agent answered.
+pub(crate) struct Answer {
+    pub(crate) done: Done,
+    pub(crate) conversation: Conversation,
+}
+
+impl Conversation {
+    /// Makes the call and waits for its outcome.
+    pub(crate) async fn hold(call: &Call) -> Result<Answer, Failure> {
+        let accepted = time::timeout(ACCEPT_TIMEOUT, Self::open(call)).await;
+        let late = |_elapsed| Failure::away("the agent did not take the call", &Late(ACCEPT_TIMEOUT));
+        let mut conversation = accepted.map_err(late)??;
+        let done =
+            time::timeout_at(Instant::now() + DONE_TIMEOUT, conversation.finish(&call.start.path)).await;
+        let late = |_elapsed| Failure::away("the agent did not finish the call", &Late(DONE_TIMEOUT));
+        let done = done.map_err(late)??;
+        Ok(Answer { done, conversation })
+    }
+
+    /// Tells the agent that the runtime has the result, and waits until it knows.
+    pub(crate) async fn acknowledge(mut self) {
+        if self.send(from_shim::Message::Ack(Ack {})).await.is_err() {
+            return;
+        }
+        let Self { outbox, mut inbox } = self;
+        drop(outbox);
+        let end = async { while let Ok(Some(_)) = inbox.message().await {} };
+        // Late or broken, the result stays printed; the agent decides what it makes of a missing Ack.
+        let _ = time::timeout(ACK_TIMEOUT, end).await;
+    }
+
+    async fn open(call: &Call) -> Result<Self, Failure> {
+        let channel = agent_api::connect(&agent_api::socket_path())
+            .await
+            .map_err(|error| Failure::away("the agent is not running on this node", &error))?;
+        let mut client = CniClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let (outbox, messages) = mpsc::channel(OUTBOX);
+        let start = FromShim { message: Some(from_shim::Message::Start(call.start.clone())) };
+        outbox.try_send(start).map_err(|error| broken(&error))?;
+        let inbox = client
+            .run(ReceiverStream::new(messages))
+            .await
+            .map_err(|status| Failure::away("the agent refused the call", &status))?
+            .into_inner();
+        let mut conversation = Self { outbox, inbox };
+        match conversation.receive().await? {
+            to_shim::Message::Accepted(_) => Ok(conversation),
+            _ => Err(out_of_turn("something before Accepted")),
+        }
+    }
+
+    /// Serves the agent's requests until it is done. An outcome that comes while a plugin runs ends the plugin.
+    async fn finish(&mut self, path: &str) -> Result<Done, Failure> {
+        let mut request: Option<RunIpam> = None;
+        loop {
+            let plugin = async {
+                match request.clone() {
+                    Some(request) => ipam::run(request, path).await,
+                    None => pending().await,
+                }
+            };
+            // Both arms are cancel-safe: `message` keeps its state in the stream, and a plugin that is dropped while
+            // the agent says something new is meant to die.
+            let step = tokio::select! {
+                outcome = plugin => Step::Ran(outcome),
+                message = self.receive() => Step::Heard(message?),
+            };
+            request = match step {
+                Step::Ran(outcome) => {
+                    self.send(from_shim::Message::IpamDone(outcome)).await?;
+                    None
+                }
+                Step::Heard(to_shim::Message::Done(done)) => return Ok(done),
+                Step::Heard(to_shim::Message::RunIpam(next)) if request.is_none() => Some(next),
+                Step::Heard(to_shim::Message::RunIpam(_)) => return Err(out_of_turn("a second RunIpam")),
+                Step::Heard(to_shim::Message::Accepted(_)) => return Err(out_of_turn("a second Accepted")),
+            };
+        }
+    }
+
+    async fn receive(&mut self) -> Result<to_shim::Message, Failure> {
+        let message = self.inbox.message().await.map_err(|status| broken(&status))?;
+        let ended = || broken(&io::Error::from(io::ErrorKind::UnexpectedEof));
+        message.ok_or_else(ended)?.message.ok_or_else(|| out_of_turn("an empty message"))
+    }
+
+    async fn send(&mut self, message: from_shim::Message) -> Result<(), Failure> {
+        self.outbox.send(FromShim { message: Some(message) }).await.map_err(|error| broken(&error))
+    }
+}
+
+enum Step {
+    Ran(IpamDone),
+    Heard(to_shim::Message),
+}
+
+fn broken(cause: &dyn std::error::Error) -> Failure {
+    Failure::away("the agent went away during the call", cause)
+}
+
+fn out_of_turn(what: &str) -> Failure {
+    broken(&io::Error::new(io::ErrorKind::InvalidData, format!("the agent sent {what}")))
+}
+
+/// A deadline that passed.
+#[derive(Debug)]
+struct Late(Duration);
+
+impl std::fmt::Display for Late {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "no answer within {:?}", self.0)
+    }
+}
+
+impl std::error::Error for Late {}
