@@ -43,13 +43,17 @@ pub(crate) struct Unreadable {
 
 /// Reads environment and standard input.
 pub(crate) fn read(boottime_ns: u64) -> Result<Request, Unreadable> {
-    let stdin = read_stdin();
-    let cni_version =
-        stdin.as_ref().ok().and_then(|bytes| version::of_config(bytes)).unwrap_or(version::NEWEST).to_owned();
-    match stdin.and_then(|stdin| from_environment(boottime_ns, stdin)) {
+    let unreadable = |failure, cni_version: &str| Unreadable { failure, cni_version: cni_version.to_owned() };
+    let stdin = read_stdin().map_err(|failure| unreadable(failure, version::NEWEST))?;
+    let cni_version = version::of_config(&stdin).unwrap_or(version::NEWEST).to_owned();
+    if stdin.len() > MAX_PAYLOAD {
+        let msg = format!("standard input is longer than {MAX_PAYLOAD} bytes");
+        return Err(unreadable(Failure::new(UNDECODABLE, msg), &cni_version));
+    }
+    match from_environment(boottime_ns, stdin) {
         Ok(None) => Ok(Request::Version { cni_version }),
         Ok(Some(start)) => Ok(Request::Call(Call { start, cni_version })),
-        Err(failure) => Err(Unreadable { failure, cni_version }),
+        Err(failure) => Err(unreadable(failure, &cni_version)),
     }
 }
 
@@ -111,7 +115,8 @@ fn missing(names: &[&str]) -> Failure {
     )
 }
 
-/// Reads standard input to its end. The runtime closes it right after writing; it also bounds the whole call.
+/// Reads standard input to its end, or one byte past the limit. No deadline: the runtime writes before it waits, and it
+/// bounds the whole call.
 fn read_stdin() -> Result<Vec<u8>, Failure> {
     let limit = u64::try_from(MAX_PAYLOAD).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
@@ -120,9 +125,6 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
         .take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::io("read standard input", &error))?;
-    if bytes.len() > MAX_PAYLOAD {
-        return Err(Failure::new(UNDECODABLE, format!("standard input is longer than {MAX_PAYLOAD} bytes")));
-    }
     Ok(bytes)
 }
 
