@@ -127,8 +127,9 @@ impl TransactError {
     /// What the server said, where it said something about the transaction itself.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Operation { refusal, .. } | Self::Commit(refusal) => Some(refusal),
-            Self::Call(CallError::Refused { refusal, .. }) => Some(refusal),
+            Self::Operation { refusal, .. }
+            | Self::Commit(refusal)
+            | Self::Call(CallError::Refused { refusal, .. }) => Some(refusal),
             Self::Call(_) | Self::UndefinedName { .. } => None,
         }
     }

@@ -114,22 +114,30 @@ enum Step {
 
 impl Scan {
     fn step(&mut self, byte: u8) -> Step {
-        match (&self.text, byte) {
-            (Text::Escaped, _) => self.text = Text::Inside,
-            (Text::Inside, b'\\') => self.text = Text::Escaped,
-            (Text::Inside, b'"') => self.text = Text::Outside,
-            (Text::Outside, b'{') => self.depth += 1,
-            (Text::Outside, b' ' | b'\t' | b'\r' | b'\n') if self.depth == 0 => return Step::Blank,
-            (Text::Outside, _) if self.depth == 0 => return Step::Stray,
-            (Text::Outside, b'"') => self.text = Text::Inside,
-            (Text::Outside, b'[') => self.depth += 1,
-            (Text::Outside, b']' | b'}') => {
-                self.depth -= 1;
-                if self.depth == 0 {
-                    return Step::End;
-                }
+        match self.text {
+            Text::Outside => return self.step_outside(byte),
+            Text::Escaped => self.text = Text::Inside,
+            Text::Inside if byte == b'\\' => self.text = Text::Escaped,
+            Text::Inside if byte == b'"' => self.text = Text::Outside,
+            Text::Inside => {}
+        }
+        Step::Inside
+    }
+
+    /// Outside of texts brackets count, of both kinds alike: whether they match is the parser's question.
+    fn step_outside(&mut self, byte: u8) -> Step {
+        match (self.depth, byte) {
+            (0, b' ' | b'\t' | b'\r' | b'\n') => return Step::Blank,
+            (0, b'{') => self.depth = 1,
+            (0, _) => return Step::Stray,
+            (1, b']' | b'}') => {
+                self.depth = 0;
+                return Step::End;
             }
-            (Text::Inside | Text::Outside, _) => {}
+            (_, b']' | b'}') => self.depth -= 1,
+            (_, b'[' | b'{') => self.depth += 1,
+            (_, b'"') => self.text = Text::Inside,
+            _ => {}
         }
         Step::Inside
     }
