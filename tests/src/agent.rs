@@ -1,0 +1,215 @@
+//! The agent of a lab: started, killed, restarted, and asked over its own gRPC contract.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent_api::control::v1 as control;
+use agent_api::control::v1::control_client::ControlClient;
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use crate::eventually::wait_for;
+use crate::ground::Ground;
+use crate::machine::our_binary;
+use crate::process::{Daemon, Output, finish, log_tail};
+
+/// From exec to ready: programs loaded, OVSDB and every bridge read.
+const READY_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A graceful drain: work in flight ends first.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One question over gRPC; the agent answers from memory, but a dump of flows may wait for the switch.
+const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
+
+/// One `agentctl` call.
+const AGENTCTL_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A client on a new connection. A macro, since the channel's type belongs to a crate that only agent-api may name.
+macro_rules! client {
+    ($socket:expr) => {
+        ControlClient::new(agent_api::connect($socket).await?)
+            .max_decoding_message_size(agent_api::MAX_MESSAGE)
+    };
+}
+
+/// The agent of one lab; not running until `start`.
+#[derive(Debug)]
+pub struct Agent {
+    ground: Arc<Ground>,
+    daemon: Mutex<Option<Daemon>>,
+    config: PathBuf,
+    log: PathBuf,
+}
+
+impl Agent {
+    /// Writes the configuration: the lab's paths and bridges, then `more` TOML.
+    pub(crate) fn configure(ground: Arc<Ground>, bridges: &[String], more: &str) -> Result<Self> {
+        let config = ground.room.join("agent.toml");
+        std::fs::write(&config, toml(&ground, bridges, more)).context("writing the agent's configuration")?;
+        let log = ground.room.join("log/agent.log");
+        Ok(Self { ground, daemon: Mutex::default(), config, log })
+    }
+
+    /// Starts the agent and waits until it is ready.
+    pub fn start(&self) -> Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Starts the agent and returns at once.
+    pub fn spawn(&self) -> Result<()> {
+        ensure!(self.daemon().is_none(), "the agent runs already");
+        let mut command = Command::new(our_binary("underpass-agent")?);
+        command.arg("--config").arg(&self.config).env("RUST_BACKTRACE", "1");
+        let daemon = Daemon::start(&self.ground.node, "underpass-agent", &mut command, &self.log)?;
+        self.ground.room.note_pid(daemon.pid())?;
+        *self.daemon() = Some(daemon);
+        Ok(())
+    }
+
+    /// Waits until the agent says that CNI calls are served.
+    pub fn wait_ready(&self) -> Result<()> {
+        let ready = wait_for(self.ground.within(READY_DEADLINE), || {
+            self.check_running().map_err(|error| format!("{error:#}"))?;
+            match self.status() {
+                Ok(status) if status.ready => Ok(()),
+                Ok(status) => Err(format!("it waits for: {}", status.not_ready.join(", "))),
+                Err(error) => Err(format!("{error:#}")),
+            }
+        });
+        ready.map(drop).map_err(|why| anyhow!("the agent is not ready: {why}\n{}", self.log_tail()))
+    }
+
+    /// Ends the agent as a crash would.
+    pub fn kill9(&self) -> Result<()> {
+        self.take()?.kill9()
+    }
+
+    /// Ends the agent as systemd or the kubelet would; a clean drain exits with 0.
+    pub fn stop(&self) -> Result<()> {
+        let status = self.take()?.stop(self.ground.within(STOP_DEADLINE))?;
+        ensure!(status.success(), "the agent did not drain cleanly: {status}\n{}", self.log_tail());
+        Ok(())
+    }
+
+    /// A clean stop and a start.
+    pub fn restart(&self) -> Result<()> {
+        self.stop()?;
+        self.start()
+    }
+
+    /// True between `start` and an end that the lab asked for.
+    pub fn is_started(&self) -> bool {
+        self.daemon().is_some()
+    }
+
+    /// Fails if the agent ended by itself.
+    pub fn check_running(&self) -> Result<()> {
+        self.daemon().as_mut().map_or(Ok(()), Daemon::check_running)
+    }
+
+    /// The process id, for measurements.
+    pub fn pid(&self) -> Option<u32> {
+        self.daemon().as_ref().map(Daemon::pid)
+    }
+
+    /// The end of the agent's log, over all its lives in this lab.
+    pub fn log_tail(&self) -> String {
+        log_tail(&self.log)
+    }
+
+    /// The whole log, over all its lives in this lab.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The agent at a glance.
+    pub fn status(&self) -> Result<control::StatusReply> {
+        self.ask(async |socket| Ok(client!(socket).status(control::StatusRequest {}).await?.into_inner()))
+    }
+
+    /// Every endpoint.
+    pub fn endpoints(&self) -> Result<Vec<control::Endpoint>> {
+        let request = control::EndpointsRequest::default();
+        self.ask(async |socket| Ok(client!(socket).endpoints(request).await?.into_inner().endpoints))
+    }
+
+    /// Drop counters and last offenders of every endpoint.
+    pub fn drops(&self) -> Result<Vec<control::EndpointDrops>> {
+        self.ask(async |socket| {
+            let mut stream = client!(socket).drops(control::DropsRequest::default()).await?.into_inner();
+            let mut counters = Vec::new();
+            while let Some(reply) = stream.message().await? {
+                if let Some(control::drops_reply::Item::Counters(one)) = reply.item {
+                    counters.push(one);
+                }
+            }
+            Ok(counters)
+        })
+    }
+
+    /// Foreign claims, newest first.
+    pub fn conflicts(&self) -> Result<Vec<control::Conflict>> {
+        let request = control::ConflictsRequest::default();
+        self.ask(async |socket| Ok(client!(socket).conflicts(request).await?.into_inner().conflicts))
+    }
+
+    /// The gateways watched.
+    pub fn gateways(&self) -> Result<Vec<control::Gateway>> {
+        let request = control::GatewaysRequest::default();
+        self.ask(async |socket| Ok(client!(socket).gateways(request).await?.into_inner().gateways))
+    }
+
+    /// Who is accelerated, and why not.
+    pub fn accel(&self) -> Result<control::AccelReply> {
+        self.ask(async |socket| {
+            Ok(client!(socket).accel(control::AccelRequest::default()).await?.into_inner())
+        })
+    }
+
+    /// Runs the real `agentctl` with these words.
+    pub fn agentctl(&self, words: &[&str]) -> Result<Output> {
+        let mut command = Command::new(our_binary("agentctl")?);
+        command.args(words).env("UNDERPASS_SOCKET", self.ground.socket()).env("COLUMNS", "80");
+        finish(&self.ground.node, &mut command, "", self.ground.within(AGENTCTL_DEADLINE))
+    }
+
+    /// The one place with a runtime in it: each question has a connection of its own and a deadline.
+    fn ask<T>(&self, question: impl AsyncFnOnce(&Path) -> Result<T>) -> Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("a runtime for gRPC")?;
+        let deadline = self.ground.within(QUESTION_DEADLINE);
+        runtime.block_on(async {
+            tokio::time::timeout(deadline, question(&self.ground.socket()))
+                .await
+                .context("the agent did not answer in time")?
+        })
+    }
+
+    fn take(&self) -> Result<Daemon> {
+        self.daemon().take().ok_or_else(|| anyhow!("the agent is not running"))
+    }
+
+    /// A story that panicked with the lock held left nothing half done: every change is one assignment.
+    fn daemon(&self) -> MutexGuard<'_, Option<Daemon>> {
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn toml(ground: &Ground, bridges: &[String], more: &str) -> String {
+    let room = ground.room.path().display();
+    // Top-level keys of a story come before the first table, its tables behind ours.
+    let (keys, tables) = more.split_at(more.find('[').unwrap_or(more.len()));
+    let level = std::env::var("LAB_LOG").map(|level| format!("[log]\nlevel = \"{level}\"\n"));
+    let log = level.unwrap_or_default();
+    let bridges: String =
+        bridges.iter().map(|bridge| ["[[bridge]]\nname = \"", bridge, "\"\n"].concat()).collect();
+    format!(
+        "run_dir = \"{room}/run\"\nbpf_dir = \"{room}/bpf/underpass\"\n{keys}\
+         [ovs]\ndb = \"unix:{room}/ovs/db.sock\"\nrun_dir = \"{room}/ovs\"\n{log}{bridges}{tables}"
+    )
+}

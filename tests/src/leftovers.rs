@@ -1,0 +1,150 @@
+//! What may not be there after a story, and the state that a failed one is told with.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::eventually::wait_for;
+use crate::lab::Lab;
+use crate::netns::Netns;
+use crate::process::log_tail;
+use crate::switch::Switch;
+use crate::wire::link_names;
+
+/// Withdrawal is over when DEL answers; this much is for the kernel, which takes links away behind us.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How every cookie of ours begins: 0x5550 and the abi.
+const COOKIE: &str = "cookie=0x5550";
+
+/// What is left although no pod is; waits for it to go first.
+pub(crate) fn wait_until_none(lab: &Lab) -> Vec<String> {
+    let looked = wait_for(lab.ground().within(GONE_WITHIN), || {
+        let left = present(lab);
+        if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+    });
+    looked.err().map(|left| left.lines().map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// What may not outlive the agent's clean end when there is no pod.
+pub(crate) fn after_the_agent(lab: &Lab) -> Vec<String> {
+    let socket = lab.ground().socket();
+    if socket.exists() { vec![format!("{} outlived the agent", socket.display())] } else { Vec::new() }
+}
+
+/// Processes that still run in the node's namespace.
+pub(crate) fn processes(node: &Netns) -> Vec<String> {
+    let Ok(ours) = node.identity() else { return Vec::new() };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let in_node = |process: &std::path::PathBuf| {
+        fs::metadata(process.join("ns/net")).is_ok_and(|meta| (meta.dev(), meta.ino()) == ours)
+    };
+    let told = |process: std::path::PathBuf| {
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        format!("process {} ({}) still runs in the node", process.display(), name.trim())
+    };
+    all.filter(in_node).map(told).collect()
+}
+
+/// All flows of a bridge, one a line.
+pub(crate) fn flows(switch: &Switch, bridge: &str) -> Result<Vec<String>> {
+    let text = switch.ofctl("dump-flows", bridge, &[])?;
+    Ok(text.lines().filter(|line| line.contains("cookie=")).map(|line| line.trim().to_owned()).collect())
+}
+
+/// Prints what a person would ask for first when a story has failed.
+pub(crate) fn tell_the_state(lab: &Lab) {
+    let tell = |what: &str, text: String| say(&format!("---- {what}\n{text}"));
+    for bridge in lab.bridges() {
+        let flows =
+            flows(lab.switch(), bridge).map_or_else(|error| format!("{error:#}"), |flows| flows.join("\n"));
+        tell(&format!("flows of {bridge}"), flows);
+    }
+    tell("ovs-vsctl show", lab.switch().vsctl(&["show"]).unwrap_or_else(|error| format!("{error:#}")));
+    tell(
+        "links of the node",
+        lab.ground().run("ip", &["-br", "link"]).unwrap_or_else(|error| format!("{error:#}")),
+    );
+    tell("ovs-vswitchd", log_tail(&lab.room_path("ovs/ovs-vswitchd.log")));
+    tell("agent", lab.agent().log_tail());
+}
+
+#[expect(clippy::print_stderr, reason = "libtest captures it and shows it with the failure")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn present(lab: &Lab) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut note = |found: Result<Vec<String>>| match found {
+        Ok(found) => left.extend(found),
+        Err(error) => left.push(format!("{error:#}")),
+    };
+    note(ports(lab.switch()));
+    note(veths(lab.node()));
+    for bridge in existing_bridges(lab) {
+        note(
+            flows(lab.switch(), &bridge)
+                .map(|all| all.into_iter().filter(|flow| is_an_endpoints(flow)).collect()),
+        );
+    }
+    note(files(&lab.room_path("run/ledger"), |name| Path::new(name).extension() != Some("del".as_ref())));
+    note(files(&lab.room_path("run/spool"), |_| true));
+    note(files(&lab.room_path("ipam/lab"), |name| name.parse::<std::net::IpAddr>().is_ok()));
+    note(pins(&lab.room_path("bpf/underpass")));
+    left
+}
+
+fn ports(switch: &Switch) -> Result<Vec<String>> {
+    let found =
+        switch.vsctl(&["--bare", "--columns=name", "find", "Port", "external_ids:owner=underpass"])?;
+    let dangling = switch.vsctl(&["--bare", "--columns=name,error", "find", "Interface", "error!=[]"])?;
+    let named = |text: String, what: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.is_empty()).map(|line| format!("{what}: {line}")).collect()
+    };
+    Ok([named(found, "port of ours"), named(dangling, "interface in error")].concat())
+}
+
+fn veths(node: &Netns) -> Result<Vec<String>> {
+    let ours = |name: &String| {
+        name.strip_prefix("veth")
+            .is_some_and(|hash| hash.len() == 11 && hash.chars().all(|c| c.is_ascii_hexdigit()))
+    };
+    let names = node.enter(link_names)?;
+    Ok(names.into_iter().filter(ours).map(|name| format!("host veth: {name}")).collect())
+}
+
+/// A bridge that the story deleted has no flows to ask for.
+fn existing_bridges(lab: &Lab) -> Vec<String> {
+    let known = lab.switch().vsctl(&["list-br"]).unwrap_or_default();
+    lab.bridges().iter().filter(|bridge| known.lines().any(|line| line == *bridge)).cloned().collect()
+}
+
+/// The flows of slot 0 are shared by all endpoints and stay as long as the agent works on the bridge.
+fn is_an_endpoints(flow: &str) -> bool {
+    flow.split_once(COOKIE).is_some_and(|(_, rest)| {
+        let cookie = rest.split(',').next().unwrap_or_default();
+        cookie.len() >= 8 && cookie[cookie.len() - 8..].chars().any(|digit| digit != '0')
+    })
+}
+
+fn files(dir: &Path, is_left: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))?;
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    Ok(names.filter(|name| is_left(name)).map(|name| format!("{}/{name}", dir.display())).collect())
+}
+
+/// Maps stay pinned for the next agent; links belong to veths and go with them.
+fn pins(dir: &Path) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for layout in files(dir, |_| true)? {
+        left.extend(files(Path::new(&layout), |name| name.starts_with("veth") || name.contains("-veth"))?);
+    }
+    Ok(left)
+}
