@@ -1,0 +1,272 @@
+//! Hanging the programs on devices: TCX links where the kernel has them, else clsact filters.
+//!
+//! Both are idempotent and leave no gap: a program in a pinned link is swapped, a filter at our fixed
+//! priority and handle is replaced in place. Devices are looked up in the caller's netns, which is the
+//! host's.
+//!
+//! A clsact qdisc that was made here stays when our filter goes: another program may have begun to use it.
+
+use std::{fs, io};
+
+use aya::programs::{
+    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+    links::{FdLink, Link as _, PinnedLink},
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
+};
+use nix::{libc, net::if_::if_nametoindex};
+
+use super::{Dataplane, program_mut, program_name};
+use crate::{
+    Error, Role,
+    error::Errno,
+    filters,
+    pins::{Found, pin_error, remove},
+};
+
+/// Handle of our clsact filters. The number is ours by its look ("UP"), so a replace never hits another's.
+const HANDLE: TcHandle = TcHandle::new(0x5550, 1);
+/// Priority of our filter on ingress: the first.
+const PRIORITY_FIRST: u16 = 1;
+/// Priority on egress: behind those that the kernel hands out from 0xc000 downwards, and most others.
+const PRIORITY_LAST: u16 = 0xfff0;
+
+/// How a program hangs on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachKind {
+    /// A pinned TCX link (kernel 6.6 and later).
+    Tcx,
+    /// A filter of the clsact qdisc.
+    Clsact,
+}
+
+/// What attaching found on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// How our programs hang there.
+    pub kind: AttachKind,
+    /// A foreign program sees frames from the device before ours does: a condition.
+    pub foreign_before: bool,
+    /// Any foreign program or filter is on our hooks: no acceleration there.
+    pub foreign_any: bool,
+}
+
+/// A program of ours on a device, as the pins tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attachment {
+    /// The device, which may be gone.
+    pub ifindex: u32,
+    /// Which program.
+    pub role: Role,
+}
+
+impl Dataplane {
+    /// Attaches the guard and the watch to a host veth.
+    pub fn attach_pod(&mut self, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
+        // The watch first: once the guard hangs there, everything else does.
+        let watch = self.attach(Role::ToPod, ifindex, ifname)?;
+        let guard = self.attach(Role::FromPod, ifindex, ifname)?;
+        Ok(Attached { foreign_any: guard.foreign_any || watch.foreign_any, ..guard })
+    }
+
+    /// Attaches the watch to a physical member of a bridge.
+    pub fn attach_uplink(&mut self, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
+        self.attach(Role::Uplink, ifindex, ifname)
+    }
+
+    /// Takes every program of ours off a device, or removes its pins if the device is gone.
+    pub fn detach(&mut self, ifindex: u32, ifname: &str) -> Result<(), Error> {
+        let here = self.pins.found()?.into_iter().filter(|f| f.ifindex == ifindex);
+        for Found { role, clsact, .. } in here {
+            if clsact {
+                self.detach_clsact(role, ifindex, ifname)?;
+            } else {
+                remove(&self.pins.link(ifindex, role), |p| fs::remove_file(p))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is attached according to the pins: for collecting what an earlier agent left.
+    pub fn attachments(&self) -> Result<Vec<Attachment>, Error> {
+        let mut all: Vec<Attachment> =
+            self.pins.found()?.into_iter().map(|f| Attachment { ifindex: f.ifindex, role: f.role }).collect();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// Looks at a device without touching it. `None`: our present program is not on that hook.
+    pub fn inspect(&self, role: Role, ifindex: u32, ifname: &str) -> Result<Option<Attached>, Error> {
+        check_device(ifindex, ifname)?;
+        let id = self.program_ids[role as usize];
+        let programs = tcx_programs(role, ifindex, ifname)?;
+        let filters = filters::dump(ifindex, on_ingress(role))?;
+        let in_tcx = programs.iter().position(|p| *p == id);
+        let in_filters = filters.iter().position(|f| f.program == Some(id));
+        let (kind, before) = match (in_tcx, in_filters) {
+            (Some(at), _) => (AttachKind::Tcx, at),
+            (None, Some(at)) => (AttachKind::Clsact, programs.len() + at),
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(Attached {
+            kind,
+            foreign_before: on_ingress(role) && before > 0,
+            foreign_any: programs.len() + filters.len() > 1,
+        }))
+    }
+
+    /// Chooses how programs are attached from now on, where the kernel leaves a choice. The default is TCX
+    /// with clsact as the fallback; clsact is for tests of that path on newer kernels.
+    pub fn attach_by(&mut self, kind: AttachKind) {
+        self.attach_kind = kind;
+    }
+
+    fn attach(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
+        check_device(ifindex, ifname)?;
+        if self.attach_kind == AttachKind::Tcx && self.attach_tcx(role, ifindex, ifname)? {
+            if self.pins.clsact_mark(ifindex, role).exists() {
+                self.detach_clsact(role, ifindex, ifname)?;
+            }
+        } else {
+            self.attach_clsact(role, ifindex, ifname)?;
+            remove(&self.pins.link(ifindex, role), |p| fs::remove_file(p))?;
+        }
+        self.inspect(role, ifindex, ifname)?.ok_or_else(|| {
+            let gone = io::Error::new(io::ErrorKind::NotFound, "it was removed again by someone else");
+            attach_error(role, ifindex, ifname, gone)
+        })
+    }
+
+    /// Swaps the program in the pinned link, or makes the link. `false`: this kernel has no TCX.
+    fn attach_tcx(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<bool, Error> {
+        let path = self.pins.link(ifindex, role);
+        if path.exists() && self.swap(role, ifindex, ifname)? {
+            return Ok(true);
+        }
+        let program = program_mut(&mut self.object, role)?;
+        let order = if on_ingress(role) { LinkOrder::first() } else { LinkOrder::last() };
+        let id = match program.attach_with_options(ifname, hook(role), TcAttachOptions::TcxOrder(order)) {
+            Ok(id) => id,
+            Err(e) if lacks_tcx(&e) => return Ok(false),
+            Err(e) => return Err(attach_error(role, ifindex, ifname, e)),
+        };
+        let link = program.take_link(id).map_err(|e| attach_error(role, ifindex, ifname, e))?;
+        let link = FdLink::try_from(link).map_err(|e| Error::link("opening", role, ifindex, e))?;
+        link.pin(&path).map_err(|e| Error::link("pinning", role, ifindex, e))?;
+        Ok(true)
+    }
+
+    /// Puts the present program into the pinned link. `false`: the link had lost its device and is gone.
+    fn swap(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<bool, Error> {
+        let path = self.pins.link(ifindex, role);
+        let pinned = PinnedLink::from_pin(&path).map_err(|e| Error::link("opening", role, ifindex, e))?;
+        let link = SchedClassifierLink::try_from(FdLink::from(pinned))
+            .map_err(|e| Error::link("opening", role, ifindex, e))?;
+        let program = program_mut(&mut self.object, role)?;
+        match program.attach_to_link(link) {
+            Ok(id) => {
+                // Dropping the link closes a descriptor; the pin keeps the link itself.
+                drop(program.take_link(id).map_err(|e| attach_error(role, ifindex, ifname, e))?);
+                Ok(true)
+            }
+            Err(e) if e.errno() == Some(libc::ENOLINK) => {
+                remove(&path, |p| fs::remove_file(p))?;
+                Ok(false)
+            }
+            Err(e) => Err(attach_error(role, ifindex, ifname, e)),
+        }
+    }
+
+    fn attach_clsact(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<(), Error> {
+        let fail = |e: ProgramError| attach_error(role, ifindex, ifname, e);
+        match tc::qdisc_add_clsact(ifname) {
+            Err(e) if e.errno() != Some(libc::EEXIST) => return Err(attach_error(role, ifindex, ifname, e)),
+            _ => {}
+        }
+        // The mark before the filter: a crash between leaves a mark too many, which is harmless.
+        let mark = self.pins.clsact_mark(ifindex, role);
+        match fs::create_dir(&mark) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(pin_error("creating", &mark, e));
+            }
+            _ => {}
+        }
+        let options = NlOptions { priority: priority(role), handle: HANDLE, classid: None };
+        let program = program_mut(&mut self.object, role)?;
+        let id = match program.attach_with_options(ifname, hook(role), TcAttachOptions::Netlink(options)) {
+            Ok(id) => id,
+            Err(e) if e.errno() == Some(libc::EEXIST) => {
+                let old = our_filter(role, ifname).map_err(|e| attach_error(role, ifindex, ifname, e))?;
+                program.attach_to_link(old).map_err(fail)?
+            }
+            Err(e) => return Err(fail(e)),
+        };
+        // Dropping it would detach: the filter lives with the device.
+        std::mem::forget(program.take_link(id).map_err(fail)?);
+        Ok(())
+    }
+
+    fn detach_clsact(&self, role: Role, ifindex: u32, ifname: &str) -> Result<(), Error> {
+        if if_nametoindex(ifname) == Ok(ifindex) {
+            let filter = our_filter(role, ifname).map_err(|e| Error::link("opening", role, ifindex, e))?;
+            match filter.detach() {
+                Err(e) if !is_gone(&e) => return Err(Error::link("removing", role, ifindex, e)),
+                _ => {}
+            }
+        }
+        remove(&self.pins.clsact_mark(ifindex, role), |p| fs::remove_dir(p))
+    }
+}
+
+const fn on_ingress(role: Role) -> bool {
+    !matches!(role, Role::ToPod)
+}
+
+const fn hook(role: Role) -> TcAttachType {
+    if on_ingress(role) { TcAttachType::Ingress } else { TcAttachType::Egress }
+}
+
+const fn priority(role: Role) -> u16 {
+    if on_ingress(role) { PRIORITY_FIRST } else { PRIORITY_LAST }
+}
+
+fn our_filter(role: Role, ifname: &str) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(ifname, hook(role), priority(role), HANDLE, None)
+}
+
+/// aya finds devices by name; a name that was given to another device meanwhile must not lead us there.
+fn check_device(ifindex: u32, ifname: &str) -> Result<(), Error> {
+    let found = if_nametoindex(ifname).ok();
+    if found == Some(ifindex) {
+        Ok(())
+    } else {
+        Err(Error::Device { ifname: ifname.to_owned(), ifindex, found })
+    }
+}
+
+/// Ids of the TCX programs on the hook, in order; none where the kernel has no TCX.
+fn tcx_programs(role: Role, ifindex: u32, ifname: &str) -> Result<Vec<u32>, Error> {
+    match SchedClassifier::query_tcx(ifname, hook(role)) {
+        Ok((_revision, programs)) => Ok(programs.iter().map(aya::programs::ProgramInfo::id).collect()),
+        Err(e) if lacks_tcx(&e) => Ok(Vec::new()),
+        Err(e) => Err(Error::link("listing beside", role, ifindex, e)),
+    }
+}
+
+/// Kernels before 6.6 know neither the attach type (EINVAL) nor, some, the length of the request (E2BIG).
+fn lacks_tcx(e: &ProgramError) -> bool {
+    matches!(e.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::E2BIG | libc::ENOSYS))
+}
+
+/// The filter, its priority or the whole qdisc is not there.
+fn is_gone(e: &ProgramError) -> bool {
+    matches!(e.errno(), Some(libc::ENOENT | libc::ENODEV | libc::EINVAL))
+}
+
+fn attach_error(
+    role: Role,
+    ifindex: u32,
+    ifname: &str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::Attach { program: program_name(role), ifname: ifname.to_owned(), ifindex, source: source.into() }
+}

@@ -1,0 +1,137 @@
+//! The tc filters on a device, read over netlink: aya attaches filters but does not list them.
+//!
+//! Reads only. Layouts: `struct nlmsghdr` (16 bytes), `struct tcmsg` (20 bytes), attributes of
+//! `linux/rtnetlink.h` and `linux/pkt_cls.h`.
+
+use std::{io, os::fd::AsRawFd as _};
+
+use nix::sys::{
+    socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt,
+        socket, sockopt::ReceiveTimeout,
+    },
+    time::{TimeVal, TimeValLike as _},
+};
+
+use crate::Error;
+
+/// A filter on a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Filter {
+    /// Kernel id of its program, if it is a BPF filter and the kernel tells.
+    pub(crate) program: Option<u32>,
+}
+
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_GETTFILTER: u16 = 46;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST_DUMP: u16 = 0x301;
+const TC_H_INGRESS: u32 = 0xffff_fff2;
+const TC_H_EGRESS: u32 = 0xffff_fff3;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_ID: u16 = 11;
+/// The upper bits of an attribute's type are flags.
+const NLA_TYPE_MASK: u16 = 0x3fff;
+const NLMSGHDR_LEN: usize = 16;
+const TCMSG_LEN: usize = 20;
+/// The kernel fills dumps in pages of at most 32 KiB.
+const RECEIVE_BYTES: usize = 32 * 1024;
+/// A dump is answered from memory; a second means that something is broken.
+const RECEIVE_SECONDS: i64 = 1;
+
+/// Lists the filters of a hook in the order in which they run; none if there is no qdisc for it.
+pub(crate) fn dump(ifindex: u32, ingress: bool) -> Result<Vec<Filter>, Error> {
+    ask(ifindex, ingress).map_err(|source| Error::Filters { operation: "listing", ifindex, source })
+}
+
+fn ask(ifindex: u32, ingress: bool) -> io::Result<Vec<Filter>> {
+    let fd =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(RECEIVE_SECONDS))?;
+    sendto(fd.as_raw_fd(), &request(ifindex, ingress), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+    let mut filters = Vec::new();
+    let mut buffer = vec![0; RECEIVE_BYTES];
+    loop {
+        let len = recv(fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        if take_messages(buffer.get(..len).unwrap_or_default(), &mut filters)? {
+            return Ok(filters);
+        }
+    }
+}
+
+fn request(ifindex: u32, ingress: bool) -> Vec<u8> {
+    let parent = if ingress { TC_H_INGRESS } else { TC_H_EGRESS };
+    let len = u32::try_from(NLMSGHDR_LEN + TCMSG_LEN).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(NLMSGHDR_LEN + TCMSG_LEN);
+    bytes.extend(len.to_ne_bytes());
+    bytes.extend(RTM_GETTFILTER.to_ne_bytes());
+    bytes.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
+    bytes.extend([0; 8]); // sequence, port: the socket has one request only
+    bytes.extend([0; 4]); // family and padding
+    bytes.extend(ifindex.to_ne_bytes());
+    bytes.extend([0; 4]); // handle
+    bytes.extend(parent.to_ne_bytes());
+    bytes.extend([0; 4]); // info
+    bytes
+}
+
+/// Collects what one datagram says; `true` at the end of the dump.
+fn take_messages(datagram: &[u8], filters: &mut Vec<Filter>) -> io::Result<bool> {
+    let mut rest = datagram;
+    while rest.len() >= NLMSGHDR_LEN {
+        let len = u32_at(rest, 0) as usize;
+        let message = rest.get(NLMSGHDR_LEN..len).ok_or_else(torn)?;
+        match u16_at(rest, 4) {
+            NLMSG_DONE => return Ok(true),
+            NLMSG_ERROR => return end_of_dump(i32::from_ne_bytes(u32_at(message, 0).to_ne_bytes())),
+            RTM_NEWTFILTER => filters.extend(filter(message)),
+            _ => {}
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// Without a clsact or ingress qdisc some kernels answer with an error instead of an empty dump.
+fn end_of_dump(errno: i32) -> io::Result<bool> {
+    match -errno {
+        0 | nix::libc::EINVAL | nix::libc::ENOENT | nix::libc::EOPNOTSUPP => Ok(true),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// A filter, unless it is the head of its priority, which has the handle 0 and does nothing.
+fn filter(message: &[u8]) -> Option<Filter> {
+    let handle = u32_at(message, 8);
+    let attributes = message.get(TCMSG_LEN..)?;
+    (handle != 0).then(|| Filter {
+        program: attribute(attributes, TCA_OPTIONS)
+            .and_then(|options| attribute(options, TCA_BPF_ID))
+            .filter(|id| id.len() == 4)
+            .map(|id| u32_at(id, 0)),
+    })
+}
+
+fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    while attributes.len() >= 4 {
+        let len = usize::from(u16_at(attributes, 0));
+        if u16_at(attributes, 2) & NLA_TYPE_MASK == kind {
+            return attributes.get(4..len);
+        }
+        attributes = attributes.get(len.max(4).next_multiple_of(4)..)?;
+    }
+    None
+}
+
+fn torn() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a netlink message ends beyond its datagram")
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    bytes.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
+}
