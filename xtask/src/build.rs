@@ -1,0 +1,70 @@
+//! `cargo xtask build`: the product's binaries.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use xshell::{Cmd, Shell, cmd};
+
+use crate::places;
+use crate::process;
+use crate::progress::Work;
+use crate::setup::{self, Scope};
+
+/// What we ship, by package.
+pub(crate) const PRODUCT: [&str; 3] = ["underpass-agent", "underpass-cni", "agentctl"];
+
+/// A cold build of the workspace takes 6 minutes on two cores.
+pub(crate) const BUILD_DEADLINE: Duration = Duration::from_mins(25);
+
+/// Builds the product's binaries: underpass-agent, underpass-cni, agentctl
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Optimised, as it is shipped
+    #[arg(long)]
+    release: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    setup::ensure(Scope::Build)?;
+    let profile = if args.release { Profile::Release } else { Profile::Debug };
+    let directory = product(profile, &[])?;
+    for name in PRODUCT {
+        println!("{}", directory.join(name).display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
+/// Builds the product and `more` (cargo's words), and gives the directory of the binaries.
+pub(crate) fn product(profile: Profile, more: &[&str]) -> Result<PathBuf> {
+    let work = Work::begin("build");
+    let shell = Shell::new()?;
+    let packages = PRODUCT.iter().flat_map(|name| ["-p", name]);
+    let (flag, directory) = match profile {
+        Profile::Debug => (None, "debug"),
+        Profile::Release => (Some("--release"), "release"),
+    };
+    // Without further words: one cargo call, one resolution of features.
+    let build = cargo(&shell, &["build"]).args(packages).args(flag);
+    process::output_seen(build, BUILD_DEADLINE, |line| work.note(line))?;
+    if !more.is_empty() {
+        let build = cargo(&shell, &["build"]).args(flag).args(more);
+        process::output_seen(build, BUILD_DEADLINE, |line| work.note(line))?;
+    }
+    work.done();
+    Ok(places::target()?.join(directory))
+}
+
+/// A cargo command in the checkout.
+pub(crate) fn cargo<'a>(shell: &'a Shell, words: &[&str]) -> Cmd<'a> {
+    shell.change_dir(places::root());
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    cmd!(shell, "{cargo} {words...}")
+}

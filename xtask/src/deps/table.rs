@@ -1,0 +1,136 @@
+//! The allow-list: which room may know which. Everything that is not here is forbidden.
+//!
+//! A new crate or module of the agent is entered here, with the arrows it needs; ARCHITECTURE.md
+//! draws the same picture.
+
+/// Our crates and which of ours each may depend on, for building, running and testing.
+pub(super) const CRATES: &[(&str, &[&str])] = &[
+    ("underpass-agent", &["agent-api", "openflow", "ovsdb", "ebpf"]),
+    ("underpass-cni", &["agent-api"]),
+    ("agentctl", &["agent-api"]),
+    ("agent-api", &[]),
+    ("openflow", &[]),
+    ("ovsdb", &[]),
+    ("ebpf", &["ebpf-abi"]),
+    ("ebpf-abi", &[]),
+    // The programs of the kernel side, a workspace of their own.
+    ("ebpf-programs", &["ebpf-abi"]),
+    // The lab knows the product by its contracts and its binaries, never the agent's insides.
+    ("e2e", &["agent-api", "openflow", "ebpf"]),
+    // Runs everything as processes.
+    ("xtask", &[]),
+];
+
+/// Foreign crates that only some rooms may depend on directly. A name stands for its family:
+/// `tonic` also for `tonic-health`.
+pub(super) const GUARDED: &[(&str, &[&str])] = &[
+    ("tonic", &["agent-api", "underpass-agent", "underpass-cni", "agentctl"]),
+    ("aya", &["ebpf", "ebpf-programs"]),
+    ("kube", &["underpass-agent"]),
+    ("k8s-openapi", &["underpass-agent"]),
+    ("rtnetlink", &["underpass-agent"]),
+];
+
+/// Rooms that work without an executor: not even an indirect dependency on one.
+pub(super) const SANS_IO: &[&str] = &["openflow", "ebpf-abi"];
+
+/// What makes a crate async.
+pub(super) const ASYNC: &[&str] =
+    &["tokio", "futures", "async-std", "async-io", "smol", "mio", "hyper", "tower"];
+
+/// Modules of the agent and which of its modules each may name. `app` alone names every part.
+pub(super) const MODULES: &[(&str, &[&str])] = &[
+    ("main", &["app", "config"]),
+    ("lib", &[]),
+    ("app", EVERY),
+    // Ground: values and bounds.
+    ("limits", &[]),
+    ("config", &["limits", "model"]),
+    ("model", &["limits"]),
+    ("metrics", &["limits", "model"]),
+    ("health", &["limits"]),
+    // Pure: World in, plan out.
+    ("plan", &["limits", "model"]),
+    // The runtime's contract: versions, requests, results.
+    ("cni", &["limits", "model"]),
+    // The two owners, and the adapters that the second one drives.
+    ("store", &["config", "limits", "metrics", "model"]),
+    ("dataplane", &["config", "limits", "metrics", "model", "plan"]),
+    ("reconcile", &["config", "dataplane", "health", "limits", "metrics", "model", "plan", "store"]),
+    // Facts and watchers; they speak to the owners by handles.
+    ("probe", &["config", "dataplane", "limits", "metrics", "model", "reconcile"]),
+    ("observe", &["config", "dataplane", "kube", "limits", "metrics", "model", "reconcile", "store"]),
+    ("kube", &["config", "limits", "metrics", "model", "store"]),
+    // Requests: convert, call a handle, convert.
+    (
+        "api",
+        &[
+            "cni",
+            "config",
+            "dataplane",
+            "health",
+            "limits",
+            "metrics",
+            "model",
+            "observe",
+            "plan",
+            "probe",
+            "reconcile",
+            "store",
+        ],
+    ),
+];
+
+/// The modules of the agent that are parts.
+const EVERY: &[&str] = &[
+    "api",
+    "cni",
+    "config",
+    "dataplane",
+    "health",
+    "kube",
+    "limits",
+    "metrics",
+    "model",
+    "observe",
+    "plan",
+    "probe",
+    "reconcile",
+    "store",
+];
+
+/// Foreign paths that only some modules of the agent may name. As above, a name stands for its family.
+pub(super) const MODULE_GUARDED: &[(&str, &[&str])] = &[
+    ("tonic", &["api"]),
+    ("prost", &["api"]),
+    ("kube", &["kube", "observe"]),
+    ("k8s_openapi", &["kube", "observe"]),
+    ("rtnetlink", &["dataplane"]),
+    ("netlink_packet_core", &["dataplane"]),
+    ("netlink_packet_route", &["dataplane"]),
+    ("aya", &[]),
+];
+
+/// Modules that take values and give values.
+pub(super) const PURE_MODULES: &[&str] = &["model", "plan"];
+
+/// What they must not name: IO, executors, clocks, the environment.
+pub(super) const IMPURE: &[&str] = &[
+    "tokio",
+    "tokio_util",
+    "tokio_stream",
+    "futures",
+    "nix",
+    "ovsdb",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
