@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 use crate::ground::Ground;
-use crate::machine::{CNI_PATH, our_binary};
+use crate::machine::{CNI_PATH, our_binary, program};
 use crate::process::finish;
 
 /// The agent's own deadline is 55 s and the shim's 60 s; past that the shim hangs.
@@ -150,7 +150,23 @@ impl Answer {
 
 /// Executes the shim for one verb.
 pub(crate) fn call(ground: &Ground, verb: Verb, attachment: &Attachment) -> Result<Answer> {
-    let mut command = Command::new(our_binary("underpass-cni")?);
+    execute(ground, verb, attachment, Command::new(our_binary("underpass-cni")?))
+}
+
+/// [`call`] by a shim whose clock is `late` behind: as if it had been started that much earlier and held up.
+pub(crate) fn call_late(
+    ground: &Ground,
+    verb: Verb,
+    attachment: &Attachment,
+    late: Duration,
+) -> Result<Answer> {
+    let mut command = Command::new(program("unshare")?);
+    let behind = format!("--boottime=-{}", late.as_secs());
+    command.args(["--time", &behind, "--fork", "--"]).arg(our_binary("underpass-cni")?);
+    execute(ground, verb, attachment, command)
+}
+
+fn execute(ground: &Ground, verb: Verb, attachment: &Attachment, mut command: Command) -> Result<Answer> {
     command
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

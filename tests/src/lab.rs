@@ -18,8 +18,9 @@ use anyhow::Result;
 
 use crate::agent::Agent;
 use crate::cni::{Attachment, Verb, call, container_id};
+use crate::eventually::eventually;
 use crate::ground::Ground;
-use crate::host::{Host, Neighbour, must, set_sysctl};
+use crate::host::{Host, Neighbour, must, set_sysctl, sysctl};
 use crate::leftovers;
 use crate::machine::{Datapath, require_cni_plugins};
 use crate::netns::Netns;
@@ -98,6 +99,18 @@ impl Lab {
     /// Begins a drawing.
     pub fn draw() -> Drawing {
         Drawing::default()
+    }
+
+    /// The usual drawing: one bridge, a gateway for both families, an agent that is ready.
+    #[track_caller]
+    pub fn usual() -> Self {
+        Self::with_config("")
+    }
+
+    /// The usual drawing with further TOML in the agent's configuration.
+    #[track_caller]
+    pub fn with_config(toml: &str) -> Self {
+        Self::draw().bridge("br1").gateway("10.0.0.1/24", "fd00::1/64").config(toml).agent().build()
     }
 
     fn build(drawing: Drawing) -> Result<Self> {
@@ -221,6 +234,12 @@ impl Lab {
         self.ground.within(Duration::from_secs(seconds))
     }
 
+    /// A sysctl of the node's namespace.
+    #[track_caller]
+    pub fn node_sysctl(&self, key: &str) -> String {
+        must(sysctl(&self.ground.node, key), "the node")
+    }
+
     /// A file or directory of the lab's room.
     pub fn room_path(&self, name: &str) -> PathBuf {
         self.ground.room.join(name)
@@ -288,6 +307,12 @@ impl Lab {
     fn clear_ground(&self) -> Vec<String> {
         let ended = [self.ground.node.delete(), self.ground.room.close()];
         ended.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect()
+    }
+
+    /// Waits until a fact holds; fails the story, with what was seen last, where it does not in `seconds`.
+    #[track_caller]
+    pub fn eventually<T>(&self, seconds: u64, what: &str, check: impl FnMut() -> Result<T, String>) -> T {
+        eventually(self.within_seconds(seconds), what, check)
     }
 
     pub(crate) fn ground(&self) -> &Ground {

@@ -57,7 +57,7 @@ pub(crate) fn flows(switch: &Switch, bridge: &str) -> Result<Vec<String>> {
 
 /// Prints what a person would ask for first when a story has failed.
 pub(crate) fn tell_the_state(lab: &Lab) {
-    let tell = |what: &str, text: String| say(&format!("---- {what}\n{text}"));
+    let tell = |what: &str, text: String| note(&format!("---- {what}\n{text}"));
     for bridge in lab.bridges() {
         let flows =
             flows(lab.switch(), bridge).map_or_else(|error| format!("{error:#}"), |flows| flows.join("\n"));
@@ -72,29 +72,34 @@ pub(crate) fn tell_the_state(lab: &Lab) {
     tell("agent", lab.agent().log_tail());
 }
 
-#[expect(clippy::print_stderr, reason = "libtest captures it and shows it with the failure")]
-fn say(text: &str) {
+/// Tells the reader of a test run something: a measured time, mostly.
+#[expect(
+    clippy::print_stderr,
+    reason = "libtest captures it and shows it with the failure, or on --nocapture"
+)]
+pub fn note(text: &str) {
     eprintln!("{text}");
 }
 
 fn present(lab: &Lab) -> Vec<String> {
     let mut left = Vec::new();
-    let mut note = |found: Result<Vec<String>>| match found {
+    let mut look = |found: Result<Vec<String>>| match found {
         Ok(found) => left.extend(found),
         Err(error) => left.push(format!("{error:#}")),
     };
-    note(ports(lab.switch()));
-    note(veths(lab.node()));
+    look(ports(lab.switch()));
+    look(veths(lab.node()));
     for bridge in existing_bridges(lab) {
-        note(
+        look(
             flows(lab.switch(), &bridge)
                 .map(|all| all.into_iter().filter(|flow| is_an_endpoints(flow)).collect()),
         );
     }
-    note(files(&lab.room_path("run/ledger"), |name| Path::new(name).extension() != Some("del".as_ref())));
-    note(files(&lab.room_path("run/spool"), |_| true));
-    note(files(&lab.room_path("ipam/lab"), |name| name.parse::<std::net::IpAddr>().is_ok()));
-    note(pins(&lab.room_path("bpf/underpass")));
+    look(files(&lab.room_path("run/ledger"), |name| Path::new(name).extension() != Some("del".as_ref())));
+    look(files(&lab.room_path("run/spool"), |_| true));
+    look(files(&lab.room_path("ipam/lab"), |name| name.parse::<std::net::IpAddr>().is_ok()));
+    // Maps stay pinned for the next agent; links belong to veths and go with them.
+    look(files(&lab.room_path("bpf/underpass/links"), |_| true));
     left
 }
 
@@ -138,13 +143,4 @@ fn files(dir: &Path, is_left: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let entries = fs::read_dir(dir).with_context(|| format!("listing {}", dir.display()))?;
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     Ok(names.filter(|name| is_left(name)).map(|name| format!("{}/{name}", dir.display())).collect())
-}
-
-/// Maps stay pinned for the next agent; links belong to veths and go with them.
-fn pins(dir: &Path) -> Result<Vec<String>> {
-    let mut left = Vec::new();
-    for layout in files(dir, |_| true)? {
-        left.extend(files(Path::new(&layout), |name| name.starts_with("veth") || name.contains("-veth"))?);
-    }
-    Ok(left)
 }

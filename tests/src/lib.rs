@@ -18,7 +18,7 @@
 //! | `ground` | the three of them, shared by the parts of one lab |
 //! | `switch`, `agent`, `cni` | the daemons and the plugin |
 //! | `host`, `pod` | who talks: pods, the gateway, foreign hosts |
-//! | `traffic`, `wire` | how: echoes honestly, frames as bytes |
+//! | `traffic`, `wire`, `frames` | how: echoes honestly, frames as bytes |
 //! | `lab`, `leftovers` | the drawing, and what may not be left of it |
 //! | `eventually` | waiting with a deadline |
 //!
@@ -28,6 +28,7 @@
 mod agent;
 mod cni;
 mod eventually;
+pub mod frames;
 mod ground;
 mod host;
 mod lab;
@@ -46,9 +47,10 @@ pub use cni::{Answer, Attachment, Conf, Verb};
 pub use eventually::{eventually, wait_for};
 pub use host::{Host, Neighbour};
 pub use lab::{Drawing, Lab};
+pub use leftovers::note;
 pub use machine::{Datapath, our_binary};
 pub use netns::Netns;
-pub use pod::{Pod, PodDrawing, no_netns};
+pub use pod::{Pod, PodDrawing};
 pub use process::Output;
 pub use switch::Switch;
 pub use traffic::{EchoServer, Loss, PingStream};

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use agent_api::control::v1::Endpoint;
+use agent_api::control::v1::{Endpoint, EndpointRef};
 use serde_json::{Value, json};
 
-use crate::cni::{Answer, Attachment, Conf, Verb, call};
+use crate::cni::{Answer, Attachment, Conf, Verb, call, call_late};
 use crate::eventually::eventually;
 use crate::host::{Host, must};
 use crate::lab::Lab;
@@ -176,6 +176,13 @@ impl Pod<'_> {
         self.call(Verb::Add)
     }
 
+    /// Calls ADD by a shim that was started `late` ago and held up.
+    #[track_caller]
+    pub fn add_late(&self, late: Duration) -> Answer {
+        self.lab.note_added(&self.attachment);
+        must(call_late(self.lab.ground(), Verb::Add, &self.attachment, late), "a late ADD")
+    }
+
     /// Calls DEL.
     #[track_caller]
     pub fn del(&self) -> Answer {
@@ -228,6 +235,11 @@ impl Pod<'_> {
         format!("{KUBERNETES_NAMESPACE}/{}:{}", self.name(), self.attachment.ifname)
     }
 
+    /// True where this pod is who the agent's answer speaks of.
+    pub fn is_in(&self, named: Option<&EndpointRef>) -> bool {
+        named.is_some_and(|named| named.container_id == self.attachment.container)
+    }
+
     /// What the agent knows about it.
     #[track_caller]
     pub fn endpoint(&self) -> Endpoint {
@@ -236,7 +248,7 @@ impl Pod<'_> {
             let all = self.lab.agent().endpoints().map_err(|error| format!("{error:#}"))?;
             let known: Vec<String> =
                 all.iter().filter_map(|one| one.r#ref.as_ref().map(|r| r.id.clone())).collect();
-            let ours = all.into_iter().find(|one| one.r#ref.as_ref().is_some_and(|r| r.id == id));
+            let ours = all.into_iter().find(|one| self.is_in(one.r#ref.as_ref()));
             ours.ok_or_else(|| format!("it lists only {known:?}"))
         })
     }
@@ -255,11 +267,6 @@ impl Pod<'_> {
         };
         found
     }
-}
-
-/// Where a bind mount of the pod's namespace would lie; for attachments that lie.
-pub fn no_netns() -> PathBuf {
-    PathBuf::from("/run/netns/gone")
 }
 
 /// An address without its prefix length.
