@@ -188,17 +188,17 @@ impl Guest {
                 Some(error) => errors = format!("{errors}qemu: {error}\n"),
                 None => on_line(line),
             })?;
-        let said = |name: &str| fs::read_to_string(control.join(name)).unwrap_or_default();
-        eprintln!(
-            "vm: {} {:?} smp={}: booted at {} s, command ended at {} s of its uptime, {} in all",
-            self.kernel.version,
-            self.accel,
-            self.smp,
-            said("booted").trim(),
-            said("ended").trim(),
-            seconds(begun.elapsed())
-        );
-        if let Ok(status) = said("status").trim().parse() {
+        let said = |name: &str| fs::read_to_string(control.join(name)).unwrap_or_default().trim().to_owned();
+        if let Ok(status) = said("status").parse() {
+            eprintln!(
+                "vm: {}, {:?}, {} processors: booted at {} s, command ended at {} s of uptime, {} in all",
+                self.kernel.version,
+                self.accel,
+                self.smp,
+                said("booted"),
+                said("ended"),
+                seconds(begun.elapsed())
+            );
             return Ok(Outcome::Exited(status));
         }
         if ended == Ended::TimedOut {

@@ -43,7 +43,8 @@ fn edge(from: &str, to: &str) -> Option<String> {
     let ours = |name: &str| CRATES.iter().find(|(crate_name, _)| *crate_name == name);
     let Some((_, allowed)) = ours(from) else { return Some(format!("crate {from} is not in the table")) };
     if ours(to).is_some() {
-        return (!allowed.contains(&to)).then(|| format!("{from} must not depend on {to}"));
+        // A crate's tests may depend on the crate itself, to switch its features on.
+        return (from != to && !allowed.contains(&to)).then(|| format!("{from} must not depend on {to}"));
     }
     let (family, rooms) = GUARDED.iter().find(|(family, _)| belongs(to, family, '-'))?;
     (!rooms.contains(&from))
@@ -109,6 +110,7 @@ mod tests {
     fn arrows_that_point_up_are_found() {
         assert_eq!(edge("underpass-agent", "openflow"), None);
         assert_eq!(edge("openflow", "serde"), None);
+        assert_eq!(edge("ebpf", "ebpf"), None);
         assert!(edge("openflow", "ovsdb").unwrap().contains("must not depend on ovsdb"));
         assert!(edge("e2e", "underpass-agent").is_some());
         assert!(edge("newcomer", "serde").unwrap().contains("not in the table"));

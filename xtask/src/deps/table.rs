@@ -5,7 +5,8 @@
 
 /// Our crates and which of ours each may depend on, for building, running and testing.
 pub(super) const CRATES: &[(&str, &[&str])] = &[
-    ("underpass-agent", &["agent-api", "openflow", "ovsdb", "ebpf"]),
+    // ebpf-abi: the plan speaks of map entries as the values that they are, without aya.
+    ("underpass-agent", &["agent-api", "openflow", "ovsdb", "ebpf", "ebpf-abi"]),
     ("underpass-cni", &["agent-api"]),
     ("agentctl", &["agent-api"]),
     ("agent-api", &[]),
@@ -40,34 +41,84 @@ pub(super) const ASYNC: &[&str] =
 
 /// Modules of the agent and which of its modules each may name. `app` alone names every part.
 pub(super) const MODULES: &[(&str, &[&str])] = &[
-    ("main", &["app", "config"]),
+    ("main", &["app", "args", "config", "health", "report"]),
     ("lib", &[]),
     ("app", EVERY),
-    // Ground: values and bounds.
+    // Ground: bounds, words, clocks, counts. They know no part.
+    ("args", &[]),
+    ("clock", &[]),
     ("limits", &[]),
+    ("report", &[]),
     ("config", &["limits", "model"]),
-    ("model", &["limits"]),
+    ("events", &["clock", "limits"]),
+    ("health", &["limits", "report"]),
     ("metrics", &["limits", "model"]),
-    ("health", &["limits"]),
-    // Pure: World in, plan out.
+    // Values only, and pure: World in, plan out.
+    ("model", &["limits"]),
     ("plan", &["limits", "model"]),
     // The runtime's contract: versions, requests, results.
     ("cni", &["limits", "model"]),
     // The two owners, and the adapters that the second one drives.
-    ("store", &["config", "limits", "metrics", "model"]),
-    ("dataplane", &["config", "limits", "metrics", "model", "plan"]),
-    ("reconcile", &["config", "dataplane", "health", "limits", "metrics", "model", "plan", "store"]),
+    ("store", &["clock", "config", "events", "limits", "metrics", "model", "report"]),
+    ("dataplane", &["clock", "config", "events", "limits", "metrics", "model", "plan", "report"]),
+    (
+        "reconcile",
+        &[
+            "clock",
+            "config",
+            "dataplane",
+            "events",
+            "health",
+            "limits",
+            "metrics",
+            "model",
+            "plan",
+            "report",
+            "store",
+        ],
+    ),
     // Facts and watchers; they speak to the owners by handles.
-    ("probe", &["config", "dataplane", "limits", "metrics", "model", "reconcile"]),
-    ("observe", &["config", "dataplane", "kube", "limits", "metrics", "model", "reconcile", "store"]),
-    ("kube", &["config", "limits", "metrics", "model", "store"]),
+    (
+        "probe",
+        &[
+            "clock",
+            "config",
+            "dataplane",
+            "events",
+            "limits",
+            "metrics",
+            "model",
+            "plan",
+            "reconcile",
+            "report",
+        ],
+    ),
+    (
+        "observe",
+        &[
+            "clock",
+            "config",
+            "dataplane",
+            "events",
+            "kube",
+            "limits",
+            "metrics",
+            "model",
+            "reconcile",
+            "report",
+            "store",
+        ],
+    ),
+    ("kube", &["clock", "config", "events", "limits", "metrics", "model", "report", "store"]),
     // Requests: convert, call a handle, convert.
     (
         "api",
         &[
+            "clock",
             "cni",
             "config",
             "dataplane",
+            "events",
             "health",
             "limits",
             "metrics",
@@ -76,6 +127,7 @@ pub(super) const MODULES: &[(&str, &[&str])] = &[
             "plan",
             "probe",
             "reconcile",
+            "report",
             "store",
         ],
     ),
@@ -84,9 +136,12 @@ pub(super) const MODULES: &[(&str, &[&str])] = &[
 /// The modules of the agent that are parts.
 const EVERY: &[&str] = &[
     "api",
+    "args",
+    "clock",
     "cni",
     "config",
     "dataplane",
+    "events",
     "health",
     "kube",
     "limits",
@@ -96,6 +151,7 @@ const EVERY: &[&str] = &[
     "plan",
     "probe",
     "reconcile",
+    "report",
     "store",
 ];
 
