@@ -19,6 +19,7 @@ use anyhow::Result;
 use crate::agent::Agent;
 use crate::cni::{Attachment, Verb, call, container_id};
 use crate::eventually::eventually;
+use crate::flows::{self, Flow};
 use crate::ground::Ground;
 use crate::host::{Host, Neighbour, must, set_sysctl, sysctl};
 use crate::leftovers;
@@ -245,10 +246,16 @@ impl Lab {
         self.ground.room.join(name)
     }
 
-    /// All flows of a bridge, one a line, as `ovs-ofctl` prints them with statistics.
+    /// All flows of a bridge.
     #[track_caller]
-    pub fn flows(&self, bridge: &str) -> Vec<String> {
-        must(leftovers::flows(&self.switch, bridge), &format!("no flows of {bridge}"))
+    pub fn flows(&self, bridge: &str) -> Vec<Flow> {
+        must(flows::of(&self.switch, bridge), &format!("no flows of {bridge}"))
+    }
+
+    /// The flows of the first bridge that the agent wrote.
+    #[track_caller]
+    pub fn our_flows(&self) -> Vec<Flow> {
+        self.flows(self.bridge()).into_iter().filter(Flow::is_ours).collect()
     }
 
     /// The names of the ports on a bridge.

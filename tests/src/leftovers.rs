@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::eventually::wait_for;
+use crate::flows;
 use crate::lab::Lab;
 use crate::netns::Netns;
 use crate::process::log_tail;
@@ -16,9 +17,6 @@ use crate::wire::link_names;
 
 /// Withdrawal is over when DEL answers; this much is for the kernel, which takes links away behind us.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
-
-/// How every cookie of ours begins: 0x5550 and the abi.
-const COOKIE: &str = "cookie=0x5550";
 
 /// What is left although no pod is; waits for it to go first.
 pub(crate) fn wait_until_none(lab: &Lab) -> Vec<String> {
@@ -49,19 +47,12 @@ pub(crate) fn processes(node: &Netns) -> Vec<String> {
     all.filter(in_node).map(told).collect()
 }
 
-/// All flows of a bridge, one a line.
-pub(crate) fn flows(switch: &Switch, bridge: &str) -> Result<Vec<String>> {
-    let text = switch.ofctl("dump-flows", bridge, &[])?;
-    Ok(text.lines().filter(|line| line.contains("cookie=")).map(|line| line.trim().to_owned()).collect())
-}
-
 /// Prints what a person would ask for first when a story has failed.
 pub(crate) fn tell_the_state(lab: &Lab) {
     let tell = |what: &str, text: String| note(&format!("---- {what}\n{text}"));
     for bridge in lab.bridges() {
-        let flows =
-            flows(lab.switch(), bridge).map_or_else(|error| format!("{error:#}"), |flows| flows.join("\n"));
-        tell(&format!("flows of {bridge}"), flows);
+        let flows = lab.switch().ofctl("dump-flows", bridge, &[]);
+        tell(&format!("flows of {bridge}"), flows.unwrap_or_else(|error| format!("{error:#}")));
     }
     tell("ovs-vsctl show", lab.switch().vsctl(&["show"]).unwrap_or_else(|error| format!("{error:#}")));
     tell(
@@ -90,10 +81,7 @@ fn present(lab: &Lab) -> Vec<String> {
     look(ports(lab.switch()));
     look(veths(lab.node()));
     for bridge in existing_bridges(lab) {
-        look(
-            flows(lab.switch(), &bridge)
-                .map(|all| all.into_iter().filter(|flow| is_an_endpoints(flow)).collect()),
-        );
+        look(endpoint_flows(lab.switch(), &bridge));
     }
     look(files(&lab.room_path("run/ledger"), |name| Path::new(name).extension() != Some("del".as_ref())));
     look(files(&lab.room_path("run/spool"), |_| true));
@@ -129,11 +117,9 @@ fn existing_bridges(lab: &Lab) -> Vec<String> {
 }
 
 /// The flows of slot 0 are shared by all endpoints and stay as long as the agent works on the bridge.
-fn is_an_endpoints(flow: &str) -> bool {
-    flow.split_once(COOKIE).is_some_and(|(_, rest)| {
-        let cookie = rest.split(',').next().unwrap_or_default();
-        cookie.len() >= 8 && cookie[cookie.len() - 8..].chars().any(|digit| digit != '0')
-    })
+fn endpoint_flows(switch: &Switch, bridge: &str) -> Result<Vec<String>> {
+    let left = flows::of(switch, bridge)?.into_iter().filter(|flow| flow.is_ours() && flow.slot() != 0);
+    Ok(left.map(|flow| format!("flow of slot {}: table={} {}", flow.slot(), flow.table, flow.rule)).collect())
 }
 
 fn files(dir: &Path, is_left: impl Fn(&str) -> bool) -> Result<Vec<String>> {

@@ -19,6 +19,7 @@
 //! | `switch`, `agent`, `cni` | the daemons and the plugin |
 //! | `host`, `pod` | who talks: pods, the gateway, foreign hosts |
 //! | `traffic`, `wire`, `frames` | how: echoes honestly, frames as bytes |
+//! | `flows` | what the switch has been told |
 //! | `lab`, `leftovers` | the drawing, and what may not be left of it |
 //! | `eventually` | waiting with a deadline |
 //!
@@ -28,6 +29,7 @@
 mod agent;
 mod cni;
 mod eventually;
+mod flows;
 pub mod frames;
 mod ground;
 mod host;
@@ -45,6 +47,7 @@ mod wire;
 pub use agent::Agent;
 pub use cni::{Answer, Attachment, Conf, Verb};
 pub use eventually::{eventually, wait_for};
+pub use flows::Flow;
 pub use host::{Host, Neighbour};
 pub use lab::{Drawing, Lab};
 pub use leftovers::note;

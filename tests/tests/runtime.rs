@@ -1,0 +1,216 @@
+//! What container runtimes do: verbs in any order, twice, too late, with things missing.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use e2e::{Lab, Verb};
+use serde_json::json;
+
+/// CNI: a key of the configuration is wrong.
+const BAD_CONFIG: u64 = 7;
+/// CNI: try again later.
+const TRY_AGAIN: u64 = 11;
+/// CNI: STATUS, not available.
+const NOT_AVAILABLE: u64 = 50;
+
+#[test]
+fn without_an_agent_version_answers_add_fails_and_del_is_spooled() {
+    let lab = Lab::draw().bridge("br1").gateway("10.0.0.1/24", "fd00::1/64").build();
+    let pod = lab.pod("a").place();
+    let version = pod.call(Verb::Version).succeeded();
+    for spoken in ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        let all = version["supportedVersions"].as_array().expect("versions");
+        assert!(all.contains(&json!(spoken)), "{spoken} in {version}");
+    }
+    pod.call(Verb::Add).failed_with(TRY_AGAIN);
+    pod.call(Verb::Check).failed_with(TRY_AGAIN);
+    pod.call(Verb::Status).failed_with(NOT_AVAILABLE);
+    pod.call(Verb::Del).succeeded();
+    let spool = lab.room_path("run/spool").read_dir().expect("a spool");
+    assert_eq!(spool.count(), 1);
+    lab.finish();
+}
+
+#[test]
+fn status_is_well_while_the_agent_and_the_switch_are() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").key("cniVersion", "1.1.0").place();
+    pod.call(Verb::Status).succeeded();
+    lab.switch().stop_database().expect("stopping ovsdb-server");
+    lab.eventually(5, "STATUS says that OVSDB is away", || match pod.call(Verb::Status).code() {
+        Some(NOT_AVAILABLE) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    lab.switch().start_database().expect("starting ovsdb-server");
+    lab.eventually(5, "STATUS is well again", || match pod.call(Verb::Status).code() {
+        None => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    lab.finish();
+}
+
+#[test]
+fn the_result_speaks_the_version_that_was_asked_for() {
+    let lab = Lab::usual();
+    for version in ["0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        let pod = lab.pod(&format!("v{version}")).key("cniVersion", version).place();
+        let result = pod.add().succeeded();
+        assert_eq!(result["cniVersion"], version, "{result}");
+        pod.assert_reaches(lab.gateway_ips()[0]);
+    }
+    lab.finish();
+}
+
+#[test]
+fn check_succeeds_while_all_is_well_and_fails_after_del() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").place();
+    let result = pod.add().succeeded();
+    pod.check(&result).succeeded();
+    pod.del().succeeded();
+    assert_ne!(pod.check(&result).exit, Some(0));
+    lab.finish();
+}
+
+#[test]
+fn gc_takes_away_what_is_not_listed() {
+    let lab = Lab::usual();
+    let (a, b) = (lab.pod("a").up(), lab.pod("b").up());
+    let mut collector = a.attachment().clone();
+    let valid = json!([{ "containerID": collector.container, "ifname": collector.ifname }]);
+    collector.conf = collector.conf.key("cniVersion", "1.1.0").key("cni.dev/valid-attachments", valid);
+    lab.cni(Verb::Gc, &collector).succeeded();
+    lab.eventually(5, "only the listed endpoint is left", || {
+        let left = lab.agent().endpoints().map_err(|error| format!("{error:#}"))?;
+        let only = left.len() == 1 && a.is_in(left[0].r#ref.as_ref());
+        if only { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    assert!(!b.links().contains(&"eth0".to_owned()));
+    a.assert_reaches(lab.gateway_ips()[0]);
+    lab.finish();
+}
+
+#[test]
+fn a_misspelt_key_is_an_error_that_names_the_right_one() {
+    let lab = Lab::usual();
+    let complaint = lab.pod("a").key("vlann", 10).place().add().failed_with(BAD_CONFIG);
+    assert!(complaint.contains("vlann") && complaint.contains("vlan"), "{complaint}");
+    let complaint = lab.pod("b").key("vlan", 4095).place().add().failed_with(BAD_CONFIG);
+    assert!(complaint.contains("vlan") && complaint.contains("4095"), "{complaint}");
+    lab.finish();
+}
+
+#[test]
+fn an_error_of_ipam_is_passed_on_and_leaves_nothing() {
+    let lab = Lab::usual();
+    // The only address of the range is the gateway's.
+    let range = json!([[{ "subnet": "10.9.0.0/24", "rangeStart": "10.9.0.1", "rangeEnd": "10.9.0.1" }]]);
+    let ipam = json!({ "type": "host-local", "dataDir": lab.room_path("ipam"), "ranges": range });
+    let answer = lab.pod("a").without_ipam().key("ipam", ipam).place().add();
+    assert_ne!(answer.exit, Some(0));
+    assert!(answer.complaint().contains("no IP addresses available"), "{answer:?}");
+    lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
+fn del_succeeds_twice_and_for_what_was_never_added() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").up();
+    pod.del().succeeded();
+    pod.del().succeeded();
+    lab.pod("never").place().del().succeeded();
+    lab.finish();
+}
+
+#[test]
+fn del_succeeds_when_the_namespace_is_gone() {
+    let lab = Lab::usual();
+    let (lost, forgotten) = (lab.pod("lost").up(), lab.pod("forgotten").up());
+    lost.lose_netns();
+    lost.del().succeeded();
+    forgotten.lose_netns();
+    let mut without = forgotten.attachment().clone();
+    without.netns.clear();
+    lab.cni(Verb::Del, &without).succeeded();
+    lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
+fn a_del_that_comes_while_the_agent_is_away_is_done_when_it_is_back() {
+    let lab = Lab::usual();
+    let (gone, stays) = (lab.pod("gone").up(), lab.pod("stays").up());
+    lab.agent().stop().expect("stopping the agent");
+    stays.assert_reaches(gone.v4());
+    gone.del().succeeded();
+    lab.agent().start().expect("starting the agent");
+    lab.eventually(5, "the spooled DEL is done", || {
+        let left = lab.agent().endpoints().map_err(|error| format!("{error:#}"))?;
+        if left.len() == 1 && stays.is_in(left[0].r#ref.as_ref()) { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    assert!(!gone.links().contains(&"eth0".to_owned()));
+    lab.finish();
+}
+
+#[test]
+fn an_add_that_is_older_than_the_last_del_is_refused() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").up();
+    pod.del().succeeded();
+    let late = pod.add_late(Duration::from_secs(5));
+    assert_ne!(late.exit, Some(0), "{late:?}");
+    assert!(late.complaint().contains("DEL"), "{late:?}");
+    lab.assert_nothing_left();
+    pod.add().succeeded();
+    lab.finish();
+}
+
+#[test]
+fn a_tombstone_outlives_the_agent() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").up();
+    pod.del().succeeded();
+    lab.agent().restart().expect("a restart");
+    assert_ne!(pod.add_late(Duration::from_secs(5)).exit, Some(0));
+    lab.finish();
+}
+
+#[test]
+fn an_add_with_vswitchd_stopped_fails_in_time_and_leaves_nothing() {
+    let lab = Lab::with_config("[cni]\ntimeout = \"2s\"");
+    let pod = lab.pod("a").place();
+    lab.switch().stop_vswitchd().expect("stopping vswitchd");
+    let answer = pod.add();
+    assert_ne!(answer.exit, Some(0), "{answer:?}");
+    assert!(answer.took < lab.within_seconds(5), "{answer:?}");
+    assert!(!pod.links().contains(&"eth0".to_owned()));
+    lab.switch().start_vswitchd().expect("starting vswitchd");
+    lab.assert_nothing_left();
+    pod.add().succeeded();
+    lab.finish();
+}
+
+#[test]
+fn a_second_add_with_another_configuration_replaces_the_first() {
+    let lab = Lab::usual();
+    let first = lab.pod("a").address("10.0.0.5/24").up();
+    let mut changed = first.attachment().clone();
+    let ipam = json!({ "type": "static", "addresses": [{ "address": "10.0.0.6/24" }] });
+    changed.conf = changed.conf.key("ipam", ipam);
+    lab.cni(Verb::Add, &changed).succeeded();
+    assert_eq!(first.v4().to_string(), "10.0.0.6");
+    first.assert_reaches(lab.gateway_ips()[0]);
+    assert_eq!(lab.agent().endpoints().expect("endpoints").len(), 1);
+    lab.finish();
+}
+
+#[test]
+fn an_attachment_without_ipam_is_a_port_of_layer_2() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").without_ipam().up();
+    assert!(pod.addresses().iter().all(IpAddr::is_ipv6), "{:?}", pod.addresses());
+    pod.ip("address add 10.0.0.5/24 dev eth0");
+    pod.assert_reaches(lab.gateway_ips()[0]);
+    lab.finish();
+}
