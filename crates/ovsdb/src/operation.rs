@@ -186,6 +186,11 @@ impl Condition {
         Self(json!([column, "==", datum.into().to_json()]))
     }
 
+    /// The column holds anything but this.
+    pub fn differs(column: &str, datum: impl Into<Datum>) -> Self {
+        Self(json!([column, "!=", datum.into().to_json()]))
+    }
+
     /// The set or map column holds at least this.
     pub fn includes(column: &str, datum: impl Into<Datum>) -> Self {
         Self(json!([column, "includes", datum.into().to_json()]))

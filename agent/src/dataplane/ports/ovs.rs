@@ -1,0 +1,553 @@
+//! What the database says, as plain values: bridges, ports, interfaces, and the questions asked of them.
+//!
+//! Nothing here does IO or knows the protocol. A value is a whole and consistent state of the database: OVSDB
+//! sends the effects of one transaction together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use ovsdb::Uuid;
+
+use super::request::PortVlan;
+
+/// One state of the database and of the connection to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ovs {
+    /// Whether the rest is current. While it is not, the rest is what was last known.
+    pub state: State,
+    /// Whether the tables were read at least once; before that, absence of a bridge or port means nothing.
+    pub is_synced: bool,
+    /// Whether this agent may write.
+    pub lock: Lock,
+    /// `Open_vSwitch.ovs_version`, such as `3.1.0`. The start script ovs-ctl writes it, not ovs-vswitchd, so it
+    /// is empty where OVS is started by other means.
+    pub version: String,
+    /// The configuration that ovs-vswitchd has finished applying.
+    pub cur_cfg: i64,
+    /// The configuration that was last asked for.
+    pub next_cfg: i64,
+    /// `other_config:flow-restore-wait`: flows are to be read only.
+    pub flow_restore_wait: bool,
+    /// `other_config:hw-offload`.
+    pub hw_offload: bool,
+    /// By name.
+    pub bridges: BTreeMap<String, Bridge>,
+    /// By name, which is unique over all bridges.
+    pub ports: BTreeMap<String, Port>,
+}
+
+impl Ovs {
+    /// Nothing known yet.
+    pub fn unknown(since: Instant) -> Self {
+        Self {
+            state: State::Down { since, error: "not connected yet".to_owned() },
+            is_synced: false,
+            lock: Lock::Waiting,
+            version: String::new(),
+            cur_cfg: 0,
+            next_cfg: 0,
+            flow_restore_wait: false,
+            hw_offload: false,
+            bridges: BTreeMap::new(),
+            ports: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the database is connected, so that all the rest is current.
+    pub fn is_current(&self) -> bool {
+        self.state == State::Connected
+    }
+
+    /// Why nothing on this bridge may be accelerated, in words for an operator; empty if it may.
+    pub fn accel_blockers(&self, bridge: &str) -> Vec<String> {
+        let Some(bridge) = self.bridges.get(bridge) else {
+            return vec![format!("bridge {bridge} does not exist")];
+        };
+        let mut blockers = bridge.accel_blockers();
+        if self.hw_offload {
+            blockers.push("hardware offload is on (Open_vSwitch other_config:hw-offload)".to_owned());
+        }
+        blockers
+    }
+}
+
+/// The connection to the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Everything is current.
+    Connected,
+    /// There is no connection; what was last known is stale.
+    Down {
+        /// Since when.
+        since: Instant,
+        /// The last error and its causes.
+        error: String,
+    },
+}
+
+/// The lock that keeps a second agent from writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// This agent has it.
+    Held,
+    /// Another has it, or there is no connection.
+    Waiting,
+}
+
+/// A bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its row; another one after the bridge was deleted and made again.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// 64 bits in hex, once ovs-vswitchd has made the bridge.
+    pub datapath_id: Option<u64>,
+    /// Empty or `system` for the kernel's datapath, `netdev` for the userspace one.
+    pub datapath_type: String,
+    /// `standalone`, `secure`, or nothing, which means standalone.
+    pub fail_mode: Option<String>,
+    /// OpenFlow versions allowed; none means all.
+    pub protocols: BTreeSet<String>,
+    /// How many controllers are configured.
+    pub controllers: usize,
+    /// As in the database.
+    pub external_ids: BTreeMap<String, String>,
+    /// As in the database; `mac-aging-time` (seconds) is here.
+    pub other_config: BTreeMap<String, String>,
+    /// Names of its ports.
+    pub ports: BTreeSet<String>,
+    /// VLANs on which it learns nothing and floods.
+    pub flood_vlans: BTreeSet<u16>,
+    /// What it does that wants to see every frame.
+    pub features: BTreeSet<Feature>,
+    /// MTU of its internal interface, in bytes.
+    pub local_mtu: Option<u32>,
+    /// MAC address of its internal interface.
+    pub local_mac: Option<[u8; 6]>,
+}
+
+impl Bridge {
+    /// Whether it runs on the userspace datapath.
+    pub fn is_userspace(&self) -> bool {
+        self.datapath_type == "netdev"
+    }
+
+    /// How long a learned address lives without traffic, in seconds.
+    pub fn mac_aging_secs(&self) -> u32 {
+        // vswitchd takes 300 for an absent or unreadable value and at least 15 for any other.
+        let configured = self.other_config.get("mac-aging-time").and_then(|text| text.parse().ok());
+        configured.unwrap_or(300).max(15)
+    }
+
+    fn accel_blockers(&self) -> Vec<String> {
+        let conditions = [
+            (self.is_userspace(), "the bridge runs on the userspace datapath"),
+            (!self.flood_vlans.is_empty(), "the bridge has flood_vlans"),
+        ];
+        let features = self.features.iter().map(|feature| feature.words().to_owned());
+        words(conditions).into_iter().chain(features).collect()
+    }
+}
+
+/// Something a bridge does that wants to see every frame, so that nothing may go past the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Feature {
+    /// A mirror copies frames.
+    Mirror,
+    /// It exports sFlow.
+    SFlow,
+    /// It exports IPFIX.
+    Ipfix,
+    /// It exports NetFlow.
+    NetFlow,
+    /// A Flow_Sample_Collector_Set refers to it.
+    Sampling,
+    /// Spanning tree. Whether a port forwards is in the database only seconds later, so it counts as such.
+    Stp,
+    /// Rapid spanning tree; likewise.
+    Rstp,
+}
+
+impl Feature {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Mirror => "the bridge has a mirror",
+            Self::SFlow => "the bridge exports sFlow",
+            Self::Ipfix => "the bridge exports IPFIX",
+            Self::NetFlow => "the bridge exports NetFlow",
+            Self::Sampling => "a Flow_Sample_Collector_Set samples the bridge",
+            Self::Stp => "the bridge runs STP",
+            Self::Rstp => "the bridge runs RSTP",
+        }
+    }
+}
+
+/// A port of a bridge: one interface, or a bond of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its row.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The bridge's name.
+    pub bridge: String,
+    /// The access or native VLAN.
+    pub tag: Option<u16>,
+    /// What the port does with tags, if the database says.
+    pub vlan_mode: Option<VlanMode>,
+    /// The VLANs a trunk carries; none means all.
+    pub trunks: BTreeSet<u16>,
+    /// Protected ports do not talk to each other.
+    pub is_protected: bool,
+    /// A QoS record shapes what leaves the port.
+    pub has_qos: bool,
+    /// As in the database.
+    pub external_ids: BTreeMap<String, String>,
+    /// Usually one; the members of a bond otherwise.
+    pub interfaces: Vec<Interface>,
+}
+
+impl Port {
+    /// Who made the port, by its external_ids.
+    pub fn owner(&self) -> Owner {
+        Owner::of(&self.external_ids)
+    }
+
+    /// Whether the port has several members.
+    pub fn is_bond(&self) -> bool {
+        self.interfaces.len() > 1
+    }
+
+    /// The interface that bears the port's name: of everything but a bond, the only one.
+    pub fn interface(&self) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.name == self.name)
+    }
+
+    /// The VLAN that this access port puts frames into; `None` for every other kind of port.
+    pub fn access_vlan(&self) -> Option<u16> {
+        match (&self.vlan_mode, self.tag) {
+            (Some(VlanMode::Access), tag) => Some(tag.unwrap_or(0)),
+            // Without a mode, vswitchd takes a port with a tag for an access port and ignores its trunks.
+            (None, tag) => tag,
+            (Some(_), _) => None,
+        }
+    }
+
+    /// Whether the VLAN settings are those that `vlan` asks for.
+    pub fn has_vlan(&self, vlan: &PortVlan) -> bool {
+        let wanted = vlan.columns();
+        self.tag == wanted.tag && self.vlan_mode == wanted.mode && self.trunks == wanted.trunks
+    }
+
+    /// Why no frame from or to this port may be accelerated, in words for an operator; empty if it may.
+    pub fn accel_blockers(&self) -> Vec<String> {
+        let conditions = [
+            (self.is_protected, "the port is protected"),
+            (self.has_qos, "the port has a QoS record"),
+            (self.interfaces.iter().any(Interface::is_policed), "the port is policed"),
+            (self.access_vlan().is_none(), "the port is a trunk"),
+            (self.is_bond(), "the port is a bond"),
+        ];
+        words(conditions)
+    }
+}
+
+/// `Port.vlan_mode`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VlanMode {
+    /// One VLAN, untagged.
+    Access,
+    /// Several VLANs, tagged.
+    Trunk,
+    /// A trunk whose tag VLAN may come untagged and leaves tagged.
+    NativeTagged,
+    /// A trunk whose tag VLAN is untagged.
+    NativeUntagged,
+    /// 802.1ad.
+    Dot1qTunnel,
+    /// One that is not known yet.
+    Other(String),
+}
+
+impl VlanMode {
+    /// Reads the database's word.
+    pub fn from_text(text: &str) -> Self {
+        match text {
+            "access" => Self::Access,
+            "trunk" => Self::Trunk,
+            "native-tagged" => Self::NativeTagged,
+            "native-untagged" => Self::NativeUntagged,
+            "dot1q-tunnel" => Self::Dot1qTunnel,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// The database's word.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Access => "access",
+            Self::Trunk => "trunk",
+            Self::NativeTagged => "native-tagged",
+            Self::NativeUntagged => "native-untagged",
+            Self::Dot1qTunnel => "dot1q-tunnel",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+/// Who made a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// An Underpass agent.
+    Underpass,
+    /// ovs-cni.
+    OvsCni,
+    /// Something else that says its name.
+    Other(String),
+    /// Something that does not say.
+    Unnamed,
+}
+
+impl Owner {
+    /// Reads the `owner` key.
+    pub fn of(external_ids: &BTreeMap<String, String>) -> Self {
+        match external_ids.get(OWNER_KEY).map(String::as_str) {
+            Some(OWNER_UNDERPASS) => Self::Underpass,
+            Some(OWNER_OVS_CNI) => Self::OvsCni,
+            Some(other) => Self::Other(other.to_owned()),
+            None => Self::Unnamed,
+        }
+    }
+
+    /// Whether the agent may change or remove the port: its own ones, and those of ovs-cni, whose place it
+    /// takes.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Underpass | Self::OvsCni)
+    }
+}
+
+/// The key of `external_ids` that says who made a port.
+pub const OWNER_KEY: &str = "owner";
+/// The owner that this agent writes.
+pub const OWNER_UNDERPASS: &str = "underpass";
+/// The owner that ovs-cni writes.
+pub const OWNER_OVS_CNI: &str = "ovs-cni.network.kubevirt.io";
+
+/// A network device of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its row.
+    pub uuid: Uuid,
+    /// The device's name.
+    pub name: String,
+    /// Empty or `system` for a device that exists without OVS, `internal`, `dummy`, a tunnel type, …
+    pub type_: String,
+    /// The OpenFlow port number: unset until ovs-vswitchd has tried, -1 when it failed.
+    pub ofport: Option<i64>,
+    /// The OpenFlow port number asked for.
+    pub ofport_request: Option<i64>,
+    /// Why ovs-vswitchd could not use the device.
+    pub error: Option<String>,
+    /// Carrier.
+    pub link_state: Option<LinkState>,
+    /// Whether the device is set up.
+    pub admin_state: Option<LinkState>,
+    /// The device's MAC address.
+    pub mac_in_use: Option<[u8; 6]>,
+    /// In bytes.
+    pub mtu: Option<u32>,
+    /// The kernel's index in the network namespace of ovs-vswitchd.
+    pub ifindex: Option<u32>,
+    /// Limits on what the switch takes from the device.
+    pub policing: Policing,
+    /// As in the database: `iface-id` and others.
+    pub external_ids: BTreeMap<String, String>,
+    /// As in the database: `driver_name` and others.
+    pub status: BTreeMap<String, String>,
+}
+
+impl Interface {
+    /// The OpenFlow port number, if the port is usable.
+    pub fn openflow_port(&self) -> Option<u32> {
+        self.ofport.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0)
+    }
+
+    /// The kernel driver, such as `veth`, once ovs-vswitchd has asked it.
+    pub fn driver(&self) -> Option<&str> {
+        self.status.get("driver_name").map(String::as_str)
+    }
+
+    fn is_policed(&self) -> bool {
+        self.policing != Policing::default()
+    }
+}
+
+/// Ingress policing; zeros are no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policing {
+    /// `ingress_policing_rate`, kbit/s.
+    pub rate_kbps: i64,
+    /// `ingress_policing_burst`, kbit.
+    pub burst_kb: i64,
+    /// `ingress_policing_kpkts_rate`, 1,000 packets/s.
+    pub rate_kpps: i64,
+    /// `ingress_policing_kpkts_burst`, 1,000 packets.
+    pub burst_kpkts: i64,
+}
+
+/// Up or down, of the carrier or of the administrator's will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+}
+
+fn words<const N: usize>(conditions: [(bool, &str); N]) -> Vec<String> {
+    conditions.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned()).collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn bridge() -> Bridge {
+        Bridge {
+            uuid: Uuid(1),
+            name: "br1".to_owned(),
+            datapath_id: Some(1),
+            datapath_type: "system".to_owned(),
+            fail_mode: None,
+            protocols: BTreeSet::new(),
+            controllers: 0,
+            external_ids: BTreeMap::new(),
+            other_config: BTreeMap::new(),
+            ports: BTreeSet::new(),
+            flood_vlans: BTreeSet::new(),
+            features: BTreeSet::new(),
+            local_mtu: None,
+            local_mac: None,
+        }
+    }
+
+    pub(in super::super) fn port() -> Port {
+        let interface = Interface {
+            uuid: Uuid(3),
+            name: "v1".to_owned(),
+            type_: String::new(),
+            ofport: Some(1),
+            ofport_request: None,
+            error: None,
+            link_state: Some(LinkState::Up),
+            admin_state: Some(LinkState::Up),
+            mac_in_use: None,
+            mtu: Some(1500),
+            ifindex: Some(7),
+            policing: Policing::default(),
+            external_ids: BTreeMap::new(),
+            status: BTreeMap::new(),
+        };
+        Port {
+            uuid: Uuid(2),
+            name: "v1".to_owned(),
+            bridge: "br1".to_owned(),
+            tag: Some(0),
+            vlan_mode: Some(VlanMode::Access),
+            trunks: BTreeSet::new(),
+            is_protected: false,
+            has_qos: false,
+            external_ids: BTreeMap::from([("owner".to_owned(), "underpass".to_owned())]),
+            interfaces: vec![interface],
+        }
+    }
+
+    fn blockers(change: impl FnOnce(&mut Ovs, &mut Bridge)) -> Vec<String> {
+        let mut ovs = Ovs::unknown(Instant::now());
+        let mut bridge = bridge();
+        change(&mut ovs, &mut bridge);
+        ovs.bridges.insert(bridge.name.clone(), bridge);
+        ovs.accel_blockers("br1")
+    }
+
+    #[test]
+    fn a_plain_access_port_of_a_plain_bridge_may_be_accelerated() {
+        assert_eq!(blockers(|_, _| ()), Vec::<String>::new());
+        assert_eq!(port().accel_blockers(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_condition_of_a_bridge_stops_acceleration_by_name() {
+        type Change = fn(&mut Ovs, &mut Bridge);
+        let conditions: [(Change, &str); 10] = [
+            (
+                |_, bridge| bridge.datapath_type = "netdev".to_owned(),
+                "the bridge runs on the userspace datapath",
+            ),
+            (|_, bridge| bridge.features = [Feature::Mirror].into(), "the bridge has a mirror"),
+            (|_, bridge| bridge.features = [Feature::SFlow].into(), "the bridge exports sFlow"),
+            (|_, bridge| bridge.features = [Feature::Ipfix].into(), "the bridge exports IPFIX"),
+            (|_, bridge| bridge.features = [Feature::NetFlow].into(), "the bridge exports NetFlow"),
+            (
+                |_, bridge| bridge.features = [Feature::Sampling].into(),
+                "a Flow_Sample_Collector_Set samples the bridge",
+            ),
+            (|_, bridge| bridge.features = [Feature::Stp].into(), "the bridge runs STP"),
+            (|_, bridge| bridge.features = [Feature::Rstp].into(), "the bridge runs RSTP"),
+            (|_, bridge| bridge.flood_vlans = BTreeSet::from([5]), "the bridge has flood_vlans"),
+            (|ovs, _| ovs.hw_offload = true, "hardware offload is on (Open_vSwitch other_config:hw-offload)"),
+        ];
+        for (change, expected) in conditions {
+            assert_eq!(blockers(change), [expected]);
+        }
+        assert_eq!(Ovs::unknown(Instant::now()).accel_blockers("br9"), ["bridge br9 does not exist"]);
+    }
+
+    #[test]
+    fn each_condition_of_a_port_stops_acceleration_by_name() {
+        let check = |change: fn(&mut Port), expected: &[&str]| {
+            let mut port = port();
+            change(&mut port);
+            assert_eq!(port.accel_blockers(), expected);
+        };
+        check(|port| port.is_protected = true, &["the port is protected"]);
+        check(|port| port.has_qos = true, &["the port has a QoS record"]);
+        check(|port| port.interfaces[0].policing.rate_kbps = 1, &["the port is policed"]);
+        check(|port| port.interfaces[0].policing.rate_kpps = 1, &["the port is policed"]);
+        check(|port| port.vlan_mode = Some(VlanMode::NativeUntagged), &["the port is a trunk"]);
+        check(|port| (port.vlan_mode, port.tag) = (None, None), &["the port is a trunk"]);
+        check(|port| port.interfaces.push(port.interfaces[0].clone()), &["the port is a bond"]);
+        check(
+            |port| (port.is_protected, port.has_qos) = (true, true),
+            &["the port is protected", "the port has a QoS record"],
+        );
+    }
+
+    #[test]
+    fn a_port_with_a_tag_and_no_mode_is_an_access_port() {
+        let mut port = port();
+        (port.vlan_mode, port.tag) = (None, Some(7));
+        assert_eq!(port.access_vlan(), Some(7));
+        (port.vlan_mode, port.tag) = (Some(VlanMode::Access), None);
+        assert_eq!(port.access_vlan(), Some(0));
+    }
+
+    #[test]
+    fn the_aging_time_is_what_vswitchd_makes_of_it() {
+        let mut bridge = bridge();
+        for (configured, seconds) in [("60", 60), ("3", 15), ("x", 300), ("", 300)] {
+            bridge.other_config.insert("mac-aging-time".to_owned(), configured.to_owned());
+            assert_eq!(bridge.mac_aging_secs(), seconds);
+        }
+    }
+
+    #[test]
+    fn an_openflow_port_number_is_positive() {
+        let mut interface = port().interfaces.remove(0);
+        for (ofport, number) in [(None, None), (Some(-1), None), (Some(0), None), (Some(9), Some(9))] {
+            interface.ofport = ofport;
+            assert_eq!(interface.openflow_port(), number);
+        }
+    }
+}
