@@ -37,6 +37,7 @@ use nix::errno::Errno;
 use super::netns::{Netns, NetnsError, ProcRoot};
 use crate::model::Mac;
 
+pub use crate::model::Route;
 pub use request::Refusal;
 
 /// The adapter. Clones share the socket.

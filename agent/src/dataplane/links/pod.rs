@@ -42,9 +42,7 @@ impl Links {
         };
         let socket = request::connect_after(netns, in_netns).await?;
         request::with_socket(socket, |netlink| async move {
-            let change = RouteNetlinkMessage::SetLink(preparation(&spec));
-            let operation = format!("RTM_SETLINK {} mac {}, mtu {}", spec.ifname, spec.mac, spec.mtu);
-            missing(spec.ifname, netlink.change(&operation, change, 0).await)?;
+            prepare(&netlink, &spec).await?;
             // Not in the same request: the kernel applies the flags before IFLA_AF_SPEC (do_setlink, Linux 5.10).
             let change = RouteNetlinkMessage::SetLink(up_down(spec.ifname, true));
             netlink.change(&format!("RTM_SETLINK {} up", spec.ifname), change, 0).await?;
@@ -250,20 +248,32 @@ impl PodEnd<'_> {
     }
 }
 
-/// Everything that rtnetlink sets before the link is up, in one request.
-fn preparation(spec: &PodLinkSpec<'_>) -> LinkMessage {
+/// Everything that rtnetlink sets before the link is up.
+async fn prepare(netlink: &Netlink, spec: &PodLinkSpec<'_>) -> Result<(), LinkError> {
+    let operation = format!("RTM_SETLINK {} mac {}, mtu {}", spec.ifname, spec.mac, spec.mtu);
     let mut message = LinkMessage::default();
     message.attributes = vec![
         LinkAttribute::IfName(spec.ifname.to_owned()),
         LinkAttribute::Address(spec.mac.0.to_vec()),
         LinkAttribute::Mtu(spec.mtu),
     ];
-    if spec.ipv6 != Ipv6Mode::Off {
-        // The link-local must be the one that the guard expects: EUI-64 of the MAC (RFC 4291, appendix A).
-        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::Eui64);
-        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
+    missing(spec.ifname, netlink.change(&operation, RouteNetlinkMessage::SetLink(message), 0).await)?;
+    if spec.ipv6 == Ipv6Mode::Off {
+        return Ok(());
     }
-    message
+    // The link-local must be the one that the guard expects: EUI-64 of the MAC (RFC 4291, appendix A).
+    let operation = format!("RTM_SETLINK {} addr_gen_mode eui64", spec.ifname);
+    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::Eui64);
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(spec.ifname.to_owned()),
+        LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]),
+    ];
+    match netlink.change(&operation, RouteNetlinkMessage::SetLink(message), 0).await {
+        // A kernel without IPv6, or a link whose MTU is below the 1,280 bytes that IPv6 needs: no link-local either.
+        Err(error) if matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EINVAL)) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 async fn index_of(netlink: &Netlink, ifname: &str) -> Result<IfIndex, LinkError> {

@@ -12,35 +12,35 @@ use crate::dataplane::netns::ProcRoot;
 
 /// Makes the host end silent on IPv6: no link-local address, no DAD, no MLD of its own.
 pub(super) fn silence_host_end(proc: &ProcRoot, ifname: &str) -> Result<(), LinkError> {
-    ensure(proc, ifname, "disable_ipv6", "1", Absent::Fine)
+    ensure(proc, ifname, "disable_ipv6", "1")
 }
 
 /// What the pod's end must have before its link goes up (design §4): nothing that listens to a router unless asked.
 pub(super) fn prepare_pod_end(proc: &ProcRoot, ifname: &str, mode: Ipv6Mode) -> Result<(), LinkError> {
-    let (disable, listen, absent) = match mode {
-        Ipv6Mode::Off => ("1", "0", Absent::Fine),
-        Ipv6Mode::Static => ("0", "0", Absent::Error),
-        Ipv6Mode::Slaac => ("0", "1", Absent::Error),
+    let (disable, listen) = match mode {
+        Ipv6Mode::Off => ("1", "0"),
+        Ipv6Mode::Static => ("0", "0"),
+        Ipv6Mode::Slaac => ("0", "1"),
     };
-    ensure(proc, ifname, "accept_ra", listen, absent)?;
-    ensure(proc, ifname, "autoconf", listen, absent)?;
-    ensure(proc, ifname, "disable_ipv6", disable, absent)
+    ensure(proc, ifname, "accept_ra", listen)?;
+    ensure(proc, ifname, "autoconf", listen)?;
+    ensure(proc, ifname, "disable_ipv6", disable)
 }
 
-/// What a missing file means: a kernel booted with `ipv6.disable=1` has none of them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Absent {
-    Fine,
-    Error,
-}
-
-fn ensure(proc: &ProcRoot, ifname: &str, key: &str, value: &str, absent: Absent) -> Result<(), LinkError> {
+/// A link without IPv6 (a kernel booted with `ipv6.disable=1`, an MTU below the 1,280 bytes that IPv6 needs) has none
+/// of these files, and nothing that they could keep quiet. Whoever wants an IPv6 address there is told when it is set.
+fn ensure(proc: &ProcRoot, ifname: &str, key: &str, value: &str) -> Result<(), LinkError> {
     let path = proc.join(format!("sys/net/ipv6/conf/{ifname}/{key}"));
     match fs::read_to_string(&path) {
         Ok(current) if current.trim_end() == value => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && absent == Absent::Fine => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && has_sysctls(proc) => Ok(()),
         Ok(_) | Err(_) => fs::write(&path, value).map_err(|source| error(path, value, source)),
     }
+}
+
+/// Whether `proc` is a procfs at all: a wrong path must not pass for a kernel without IPv6.
+fn has_sysctls(proc: &ProcRoot) -> bool {
+    proc.join("sys/net/ipv4/conf/all").exists()
 }
 
 fn error(path: PathBuf, value: &str, source: io::Error) -> LinkError {

@@ -189,6 +189,34 @@ async fn a_slaac_pod_listens_to_routers() {
 }
 
 #[tokio::test]
+async fn a_link_too_small_for_ipv6_still_carries_layer_2() {
+    let lab = Lab::new().await;
+    lab.links.create_veth(&VethSpec { mtu: 1000, ..lab.spec() }).await.unwrap();
+    let spec = PodLinkSpec { mtu: 1000, ..pod_link(Ipv6Mode::Static, Offloads::Keep) };
+    lab.links.prepare_pod_link(&lab.pod, spec).await.unwrap();
+    assert!(lab.links.inspect_pod_link(&lab.pod, "eth0").await.unwrap().unwrap().is_up);
+}
+
+#[tokio::test]
+async fn a_wrong_proc_root_is_an_error_and_leaves_no_pair() {
+    let host = fresh();
+    let (links, driver) = Links::connect(host.clone(), ProcRoot::new("/nowhere")).await.unwrap();
+    tokio::spawn(driver);
+    let pod = fresh();
+    let spec = VethSpec {
+        host_ifname: HOST_END,
+        alias: ALIAS,
+        pod_ifname: "eth0",
+        pod_netns: &pod,
+        mtu: 1400,
+        mac: MAC,
+    };
+    let error = links.create_veth(&spec).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("write `1` to /nowhere/sys/net/ipv6/conf/{HOST_END}/disable_ipv6"));
+    assert_eq!(links.observe().await.unwrap(), HostVeths::new());
+}
+
+#[tokio::test]
 async fn configuring_twice_changes_nothing_and_clearing_takes_the_routes_along() {
     let lab = Lab::new().await;
     lab.open_pod(Ipv6Mode::Static).await;
