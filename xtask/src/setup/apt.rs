@@ -90,6 +90,12 @@ pub(super) fn ensure(scope: Scope) -> Result<()> {
     }
     let work = Work::begin(format!("set-up: packages {list}"));
     let _no_daemons = NoDaemons::begin()?;
+    // An install that was interrupted (Ctrl-C above all) is finished first; else dpkg refuses a new one.
+    let shell = Shell::new()?;
+    process::output(
+        cmd!(shell, "dpkg --configure -a").env("DEBIAN_FRONTEND", "noninteractive"),
+        APT_DEADLINE,
+    )?;
     // A failed update (one broken third-party source is enough) matters only if the install fails.
     let updated = apt(&work, &["update"], &[]);
     let (qemu, plain): (Vec<_>, Vec<_>) = missing.into_iter().partition(|name| *name == QEMU);

@@ -68,7 +68,9 @@ impl SuiteApt {
                 return Err(error);
             }
             let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
-            eprintln!("not all indexes of {} could be read: {error}", names.join(", "));
+            let text = error.to_string();
+            let reason = text.lines().map(str::trim).find(|line| line.starts_with("E: ")).unwrap_or(&text);
+            eprintln!("not all indexes of {} could be read: {reason}", names.join(", "));
         }
         Ok(this)
     }

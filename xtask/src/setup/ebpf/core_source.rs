@@ -26,7 +26,7 @@ const UNPACK_DEADLINE: Duration = Duration::from_mins(2);
 const DEBIAN_PACKAGES: [&str; 2] = ["rust-src", "rust-web-src"];
 /// Where they may be of our version, cheap indexes first. Backports keep old versions for a while.
 const DEBIAN_SUITES: [&[&str]; 3] =
-    [&["trixie-backports", "bookworm-backports", "forky-backports"], &["trixie"], &["forky", "sid"]];
+    [&["trixie-backports", "bookworm-backports"], &["trixie"], &["forky", "sid"]];
 
 /// The `library` directory of Rust `release`; unpacked under `work` where it has to be.
 pub(super) fn find(release: &str, rust_sysroot: &Path, work: &Path, progress: &Work) -> Result<PathBuf> {
