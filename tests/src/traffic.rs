@@ -294,7 +294,7 @@ fn echo_stream(mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// RFC 1071: the ones' complement of the ones' complement sum of 16-bit words.
-pub(crate) fn checksum(bytes: &[u8]) -> u16 {
+fn checksum(bytes: &[u8]) -> u16 {
     let words =
         bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)));
     let sum: u32 = words.sum();

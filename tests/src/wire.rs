@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimeout};
@@ -71,6 +71,20 @@ impl Wire {
     /// The next frame that arrives, `None` if none does before `deadline` has passed.
     pub fn next(&self, deadline: Duration) -> Result<Option<Vec<u8>>> {
         self.until(deadline, |_| true)
+    }
+
+    /// All frames that arrive until `last` accepts one, that one included; an error if none is accepted in time.
+    pub fn all_until(&self, deadline: Duration, last: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
+        let began = Instant::now();
+        let mut seen = Vec::new();
+        while let Some(frame) = self.next(deadline.saturating_sub(began.elapsed()))? {
+            let is_last = last(&frame);
+            seen.push(frame);
+            if is_last {
+                return Ok(seen);
+            }
+        }
+        bail!("the last frame did not arrive within {deadline:?}, after {} others", seen.len())
     }
 
     /// The first frame to arrive that `wanted` accepts; others are dropped.
