@@ -26,10 +26,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod app;
+pub mod args;
+pub mod clock;
 pub mod cni;
 pub mod config;
+pub mod dataplane;
+pub mod events;
+pub mod health;
 pub mod limits;
 pub mod model;
 pub mod plan;
+pub mod probe;
+pub mod reconcile;
+pub mod report;
 pub mod store;

@@ -61,3 +61,15 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// The most recent events kept for `agentctl events` and late subscribers.
 pub const EVENTS: usize = 1_024;
+
+/// Namespaces on their way to the reconciler: as many as calls can be under way.
+pub const HOLD_QUEUE: usize = CNI_CALLS;
+
+/// Links made or removed at once: each waits for the kernel's RTNL lock, more only queue there.
+pub const LINK_CONCURRENCY: usize = 16;
+
+/// A port that was asked for and has no number is asked for again after this long.
+pub const PORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an ADD that requires its gateway waits for the first answer, in unanswered questions.
+pub const GATEWAY_QUESTIONS: u32 = 3;

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod intent;
+mod probing;
 mod status;
 
 pub use endpoint::{
@@ -10,4 +11,7 @@ pub use endpoint::{
 };
 pub use intent::{Entry, Generation, Intent, Ipam, IpamState, Phase, Removal, Slot};
 pub use openflow::{Mac, OfPort};
+pub use probing::{
+    ConflictView, GatewayKey, GatewayState, GatewayView, Outcomes, Probed, Role, Station, Stations,
+};
 pub use status::{EndpointStatus, Stage, StageError, State, Status};

@@ -14,6 +14,7 @@
 //! Must not: open sockets, read a clock, know OpenFlow or eBPF maps. The driver does, and hands facts in.
 
 pub mod conflict;
+pub mod driver;
 pub mod frames;
 pub mod gateway;
 pub mod watch;

@@ -63,6 +63,8 @@ pub struct Ipam {
     pub args: String,
     /// The configuration that the plugin was given.
     pub stdin: String,
+    /// What the plugin answered to ADD, as a CNI result; `None` before.
+    pub result: Option<String>,
     pub state: IpamState,
 }
 

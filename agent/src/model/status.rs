@@ -33,9 +33,16 @@ impl fmt::Display for Stage {
 pub enum State {
     Ready,
     /// Waiting for an input (a port number, a probe) or for the next pass.
-    Pending { stage: Stage, why: String },
+    Pending {
+        stage: Stage,
+        why: String,
+    },
     /// The stage failed; tried again at `retry_at`, a time on the boot clock.
-    Failed { stage: Stage, error: StageError, retry_at: Duration },
+    Failed {
+        stage: Stage,
+        error: StageError,
+        retry_at: Duration,
+    },
     /// Being taken away.
     Removing,
 }

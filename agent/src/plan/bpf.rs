@@ -52,7 +52,7 @@ pub struct Gateway {
 pub struct Tables {
     pub ports: BTreeMap<u32, Port>,
     pub sources: BTreeMap<SrcKey, SrcVal>,
-    pub vlans: BTreeMap<VlanKey, u32>,
+    pub vlans: BTreeMap<VlanKey, ()>,
     pub locals: BTreeMap<L2Key, Local>,
     pub watches: BTreeMap<AddrKey, Holder>,
     pub uplinks: BTreeMap<u32, Uplink>,
@@ -94,7 +94,7 @@ fn endpoint(tables: &mut Tables, attached: &Attached<'_>) {
     }
     if let PortVlan::Trunk { vlans, native } = &endpoint.vlan {
         for vid in vlans.iter().copied().chain(native.map(|_| 0)) {
-            tables.vlans.insert(VlanKey::new(slot.index, vid), 1);
+            tables.vlans.insert(VlanKey::new(slot.index, vid), ());
         }
     }
     let Some(vlan) = endpoint.vlan.untagged() else { return };

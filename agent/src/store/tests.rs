@@ -51,6 +51,7 @@ fn ipam() -> Ipam {
         path: "/opt/cni/bin".to_owned(),
         args: String::new(),
         stdin: "{}".to_owned(),
+        result: None,
         state: IpamState::Held,
     }
 }

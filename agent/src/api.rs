@@ -1,0 +1,110 @@
+//! The gRPC socket: CNI calls, the control service, health.
+//!
+//! Translation only: a call is converted, a handle is asked, the answer is converted. No state but the calls under
+//! way. tonic stays in this room.
+
+mod calls;
+mod cni;
+mod control;
+mod shim;
+mod spool;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_api::cni::v1::cni_server::CniServer;
+use agent_api::control::v1::control_server::ControlServer;
+use anyhow::Context as _;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
+
+use crate::config::Config;
+use crate::dataplane::bpf::Bpf;
+use crate::dataplane::flows::Switches;
+use crate::dataplane::links::Links;
+use crate::dataplane::netns::ProcRoot;
+use crate::dataplane::ports::PortsHandle;
+use crate::events::Events;
+use crate::health::{CNI_SERVICE, Life, Readiness};
+use crate::limits::MESSAGE_BYTES;
+use crate::model::Outcomes;
+use crate::reconcile::ReconcileHandle;
+use crate::store::StoreHandle;
+
+pub use calls::{CallRunner, Calls};
+pub use cni::{PluginVersions, pay_debts};
+pub use spool::drain as drain_spool;
+
+/// Every handle that a call may need.
+#[derive(Clone)]
+pub struct Context {
+    pub config: Arc<Config>,
+    pub store: StoreHandle,
+    pub reconcile: ReconcileHandle,
+    pub ports: PortsHandle,
+    pub links: Links,
+    pub proc_root: ProcRoot,
+    pub bpf: Arc<Bpf>,
+    pub switches: Switches,
+    pub outcomes: watch::Receiver<Arc<Outcomes>>,
+    pub events: Events,
+    pub readiness: Readiness,
+    pub calls: Calls,
+    pub plugins: PluginVersions,
+    /// When the agent started, on the boot clock.
+    pub started: std::time::Duration,
+}
+
+/// Binds the socket under a temporary name and renames it: whoever connects meets a listener.
+pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let temporary = socket.with_extension("new");
+    match std::fs::remove_file(&temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).context("removing a half-made socket"),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&temporary).with_context(|| format!("binding {}", temporary.display()))?;
+    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600)).context("setting its mode")?;
+    std::fs::rename(&temporary, socket).with_context(|| format!("renaming it to {}", socket.display()))?;
+    Ok(listener)
+}
+
+/// Serves until `stop`.
+pub async fn serve(listener: UnixListener, context: Context, stop: CancellationToken) {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let life = context.readiness.watch();
+    let cni = CniServer::new(cni::Service::new(context.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES)
+        .max_encoding_message_size(MESSAGE_BYTES);
+    let control = ControlServer::new(control::Service::new(context));
+    let server = Server::builder()
+        .add_service(health)
+        .add_service(cni)
+        .add_service(control)
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.clone().cancelled_owned());
+    tokio::select! {
+        outcome = server => if let Err(error) = outcome {
+            tracing::error!(error = crate::report::chain(&error), "the socket failed");
+        },
+        () = report_life(reporter, life) => {}
+    }
+}
+
+/// Keeps the health service telling where the agent is in its life.
+async fn report_life(reporter: HealthReporter, mut life: watch::Receiver<Life>) {
+    use tonic_health::ServingStatus::{NotServing, Serving};
+    loop {
+        let now = *life.borrow_and_update();
+        let ready = if now == Life::Ready { Serving } else { NotServing };
+        let alive = if now == Life::Stopping { NotServing } else { Serving };
+        reporter.set_service_status(CNI_SERVICE, ready).await;
+        reporter.set_service_status("", alive).await;
+        if life.changed().await.is_err() {
+            return;
+        }
+    }
+}

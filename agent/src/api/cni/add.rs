@@ -1,0 +1,284 @@
+//! ADD: intent first, then the address, then wait for the reconciler, then the result; all of it withdrawn if the
+//! runtime does not get to know.
+
+use agent_api::cni::v1::{Start, Verb};
+use tokio::time::{Instant, timeout_at};
+
+use super::ipam::{Delegate, gone_error, run_of};
+use super::request::{Asked, with_addresses};
+use super::{Context, asked_at, finish};
+use crate::api::shim::{Gone, Shim};
+use crate::cni::ipam::{allocated, stdin};
+use crate::cni::result::{Interface, Ip, Route};
+use crate::cni::{CniError, CniResult, Code, Version};
+use crate::events::EventKind;
+use crate::limits::DEL_PATIENCE;
+use crate::model::{Entry, EndpointId, Generation, Ipam, IpamState, Phase, StageError, State};
+use crate::store::{NewEntry, Remove, Reservation, StoreError};
+
+/// Serves an ADD to its `Ack`.
+pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Shim, version: Version) {
+    let deadline = Instant::now() + context.config.cni.timeout;
+    let asked = match Asked::parse(context, pid, start) {
+        Ok(asked) => asked,
+        Err(error) => {
+            finish(&mut shim, Err(error), version).await;
+            return;
+        }
+    };
+    let created = match begin(context, &asked, start, &mut shim, deadline).await {
+        Ok(Begun::New(created)) => created,
+        Ok(Begun::Same(stdout)) => {
+            finish(&mut shim, Ok(stdout), version).await;
+            return;
+        }
+        Err(error) => {
+            finish(&mut shim, Err(error), version).await;
+            return;
+        }
+    };
+    let title = title(context, &asked.id);
+    let built = build(context, &asked, start, &mut shim, created, deadline).await;
+    match built {
+        Ok(stdout) => {
+            if finish(&mut shim, Ok(stdout), version).await {
+                match context.store.commit(&asked.id, created).await {
+                    Ok(()) => context.events.record(EventKind::EndpointAdded, title, "ready"),
+                    Err(error) => tracing::info!(endpoint = %asked.id, %error, "deleted before it was committed"),
+                }
+            } else {
+                tracing::info!(endpoint = %asked.id, "the runtime did not take the result, withdrawing");
+                withdraw(context, &asked.id, created, Reservation::AgentReleases).await;
+            }
+        }
+        Err(error) => {
+            context.events.record(EventKind::EndpointFailed, title, format!("{} {}", error.msg, error.details));
+            let reservation = release(context, &asked, start, &mut shim, created).await;
+            withdraw(context, &asked.id, created, reservation).await;
+            finish(&mut shim, Err(error), version).await;
+        }
+    }
+}
+
+enum Begun {
+    New(Generation),
+    /// The endpoint is there already, just as asked for: its result.
+    Same(Vec<u8>),
+}
+
+/// Makes the intent, after whatever had this id before is out of the way.
+async fn begin(
+    context: &Context,
+    asked: &Asked,
+    start: &Start,
+    shim: &mut Shim,
+    deadline: Instant,
+) -> Result<Begun, CniError> {
+    if let Some(entry) = context.store.intent().endpoints.get(&asked.id).cloned() {
+        if entry.request == asked.digest && entry.phase == Phase::Live && still_there(context, asked, &entry).await {
+            return Ok(Begun::Same(result(&entry)?.to_json(asked.conf.head.version)));
+        }
+        withdraw(context, &asked.id, entry.created, Reservation::AgentReleases).await;
+    }
+    wait_until_free(context, &asked.id, deadline).await?;
+    let ovs = context.ports.watch().borrow().clone();
+    let endpoint = asked.endpoint(&context.config, &ovs, &start.netns)?;
+    let ipam = match &asked.conf.head.ipam {
+        None => None,
+        Some(plugin) => {
+            let delegate = Delegate { plugin, path: &start.path, head: &asked.conf.head };
+            let version = delegate.version(context, shim).await?;
+            Some(Ipam {
+                plugin: plugin.clone(),
+                path: start.path.clone(),
+                args: start.args.clone(),
+                stdin: String::from_utf8_lossy(&stdin(&asked.conf.head, version, None)).into_owned(),
+                result: None,
+                state: IpamState::Held,
+            })
+        }
+    };
+    let new = NewEntry { endpoint, ipam, request: asked.digest, asked_at: asked_at(start) };
+    let entry = context.store.put(new).await.map_err(|error| store_error(&error))?;
+    context.reconcile.hold(asked.id.clone(), entry.created, asked.netns.clone()).await;
+    Ok(Begun::New(entry.created))
+}
+
+/// Addresses, then the data plane; the result as the runtime gets it.
+async fn build(
+    context: &Context,
+    asked: &Asked,
+    start: &Start,
+    shim: &mut Shim,
+    created: Generation,
+    deadline: Instant,
+) -> Result<Vec<u8>, CniError> {
+    let entry = current(context, &asked.id, created)?;
+    let mut endpoint = entry.endpoint.clone();
+    if let Some(plugin) = &asked.conf.head.ipam {
+        let delegate = Delegate { plugin, path: &start.path, head: &asked.conf.head };
+        let done = timeout_at(deadline, delegate.run(context, shim, Verb::Add, None)).await;
+        let done = done.map_err(|_| late("the IPAM plugin"))??;
+        let allocation = allocated(run_of(plugin, &done))?;
+        if let Some(ipam) = entry.ipam.clone() {
+            let text = String::from_utf8_lossy(&allocation.to_json(Version::NEWEST)).into_owned();
+            let held = Ipam { result: Some(text), ..ipam };
+            context.store.set_ipam(&asked.id, created, held).await.map_err(|e| store_error(&e))?;
+        }
+        endpoint = with_addresses(endpoint, &allocation);
+    }
+    let entry = context.store.set_endpoint(created, endpoint).await.map_err(|e| store_error(&e))?;
+    tokio::select! {
+        ready = until_ready(context, &entry, deadline) => ready?,
+        () = shim.gone() => return Err(gone_error(&Gone)),
+    }
+    // Once more, for what IPAM said is in the ledger since.
+    let entry = current(context, &asked.id, created)?;
+    Ok(result(&entry)?.to_json(asked.conf.head.version))
+}
+
+/// Waits for the reconciler's verdict on this revision of the endpoint.
+async fn until_ready(context: &Context, entry: &Entry, deadline: Instant) -> Result<(), CniError> {
+    let id = &entry.endpoint.id;
+    let mut status = context.reconcile.watch();
+    let mut last = "nothing has happened yet".to_owned();
+    loop {
+        current(context, id, entry.created)?;
+        if let Some(seen) = status.borrow_and_update().endpoints.get(id).filter(|s| s.revision >= entry.revision) {
+            match &seen.state {
+                State::Ready => return Ok(()),
+                State::Failed { stage, error, .. } => return Err(stage_error(*stage, error)),
+                State::Pending { stage, why } => last = format!("stage {stage}: {why}"),
+                State::Removing => return Err(withdrawn()),
+            }
+        }
+        match timeout_at(deadline, status.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(CniError::new(Code::TRY_AGAIN, "the agent is stopping")),
+            Err(_) => return Err(late("the data plane").because(last)),
+        }
+    }
+}
+
+/// Waits until nothing is left of a former attachment of this id, and nothing is owed for it.
+async fn wait_until_free(context: &Context, id: &EndpointId, deadline: Instant) -> Result<(), CniError> {
+    let mut intent = context.store.watch();
+    let free = intent.wait_for(|i| !i.removals.contains_key(id) && !i.debts.contains_key(id));
+    match timeout_at(deadline.min(Instant::now() + DEL_PATIENCE), free).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(CniError::new(Code::TRY_AGAIN, "the agent is stopping")),
+        Err(_) => Err(CniError::new(Code::TRY_AGAIN, "a former attachment of this interface is still being removed")),
+    }
+}
+
+/// Whether the pod's end of a live endpoint is in the namespace that this call names.
+async fn still_there(context: &Context, asked: &Asked, entry: &Entry) -> bool {
+    let link = context.links.inspect_pod_link(&asked.netns, &asked.id.ifname).await.ok().flatten();
+    let ifindex = context.reconcile.status().endpoints.get(&entry.endpoint.id).and_then(|s| s.ifindex);
+    link.is_some_and(|link| Some(link.peer.0) == ifindex)
+}
+
+/// Has the IPAM plugin take the address back while the runtime is still there to do it in its own context.
+async fn release(
+    context: &Context,
+    asked: &Asked,
+    start: &Start,
+    shim: &mut Shim,
+    created: Generation,
+) -> Reservation {
+    let Some(plugin) = &asked.conf.head.ipam else { return Reservation::CallerReleases };
+    if current(context, &asked.id, created).is_err() {
+        // A DEL took it over, and the address with it.
+        return Reservation::CallerReleases;
+    }
+    let delegate = Delegate { plugin, path: &start.path, head: &asked.conf.head };
+    let done = delegate.run(context, shim, Verb::Del, None).await;
+    match done.and_then(|done| crate::cni::ipam::succeeded(run_of(plugin, &done))) {
+        Ok(()) => Reservation::CallerReleases,
+        Err(error) => {
+            tracing::warn!(endpoint = %asked.id, msg = %error.msg, "the address is given back later");
+            Reservation::AgentReleases
+        }
+    }
+}
+
+async fn withdraw(context: &Context, id: &EndpointId, created: Generation, reservation: Reservation) {
+    let remove = Remove { id: id.clone(), created: Some(created), deleted_at: None, reservation };
+    if let Err(error) = context.store.remove(remove).await {
+        tracing::error!(endpoint = %id, error = crate::report::chain(&error), "endpoint not withdrawn");
+        return;
+    }
+    super::del::until_gone(context, id).await;
+}
+
+/// The entry that this call made, or the news that a DEL took it.
+fn current(context: &Context, id: &EndpointId, created: Generation) -> Result<std::sync::Arc<Entry>, CniError> {
+    let intent = context.store.intent();
+    intent.endpoints.get(id).filter(|e| e.created == created).cloned().ok_or_else(withdrawn)
+}
+
+/// The result: the bridge, the host veth, the pod's end, and what IPAM gave.
+fn result(entry: &Entry) -> Result<CniResult, CniError> {
+    let endpoint = &entry.endpoint;
+    let ipam = entry.ipam.as_ref().and_then(|i| i.result.as_ref());
+    let mut result = match ipam {
+        Some(text) => CniResult::from_json(text.as_bytes())?,
+        None => CniResult {
+            ips: endpoint.addresses.iter().map(|a| Ip { address: *a, gateway: None, interface: None }).collect(),
+            routes: endpoint.routes.iter().map(|r| Route::new(r.destination, r.gateway)).collect(),
+            ..CniResult::default()
+        },
+    };
+    let host = |name: String| Interface { name, ..Interface::default() };
+    let pod = Interface {
+        name: endpoint.id.ifname.clone(),
+        mac: Some(endpoint.mac.to_string()),
+        mtu: Some(endpoint.mtu),
+        sandbox: Some(endpoint.netns.clone()),
+    };
+    result.interfaces = vec![host(endpoint.bridge.clone()), host(endpoint.host_ifname()), pod];
+    for ip in &mut result.ips {
+        ip.interface = Some(result.interfaces.len() - 1);
+    }
+    Ok(result)
+}
+
+fn stage_error(stage: crate::model::Stage, error: &StageError) -> CniError {
+    match error {
+        StageError::Conflict { mac, .. } => {
+            CniError::new(Code::ADDRESS_CONFLICT, error.to_string()).because(mac.to_string())
+        }
+        StageError::GatewaySilent { .. } => CniError::new(Code::GATEWAY_SILENT, error.to_string()),
+        StageError::PortRefused(text) => {
+            CniError::new(Code::PORT_REFUSED, "Open vSwitch refused the port").because(text.clone())
+        }
+        StageError::Guard(text) => {
+            CniError::new(Code::GUARD_FAILED, "the guard could not be installed").because(text.clone())
+        }
+        StageError::Other(text) => {
+            CniError::new(Code::IO_FAILURE, format!("setting up the interface failed at stage {stage}")).because(text.clone())
+        }
+    }
+}
+
+fn store_error(error: &StoreError) -> CniError {
+    match error {
+        StoreError::Missing(_) => withdrawn(),
+        StoreError::LateAdd | StoreError::Exists(_) | StoreError::Full(_) | StoreError::Ended => {
+            CniError::new(Code::TRY_AGAIN, error.to_string())
+        }
+        StoreError::Ledger(_) => CniError::new(Code::IO_FAILURE, error.to_string()).caused_by(error),
+    }
+}
+
+fn late(what: &str) -> CniError {
+    CniError::new(Code::TRY_AGAIN, format!("{what} did not get ready in time"))
+}
+
+fn withdrawn() -> CniError {
+    CniError::new(Code::TRY_AGAIN, "withdrawn by a DEL")
+}
+
+fn title(context: &Context, id: &EndpointId) -> String {
+    context.store.intent().endpoints.get(id).map_or_else(|| id.to_string(), |e| e.endpoint.title())
+}

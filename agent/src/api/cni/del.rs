@@ -1,0 +1,65 @@
+//! DEL: the address back first, then everything else; what is gone already is a success.
+
+use agent_api::cni::v1::{Start, Verb};
+use tokio::time::timeout;
+
+use super::ipam::{Delegate, run_of};
+use super::{Context, Outcome, asked_at};
+use crate::api::shim::Shim;
+use crate::cni::ipam::succeeded;
+use crate::cni::{CniError, Code, Head, args};
+use crate::events::EventKind;
+use crate::limits::DEL_PATIENCE;
+use crate::model::EndpointId;
+use crate::store::{Remove, Reservation};
+
+pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Outcome {
+    let id = args::endpoint_id(&start.container_id, &start.ifname)?;
+    let head = Head::parse(&start.stdin)?;
+    let reservation = match &head.ipam {
+        None => Reservation::CallerReleases,
+        Some(plugin) => {
+            let delegate = Delegate { plugin, path: &start.path, head: &head };
+            let done = delegate.run(context, shim, Verb::Del, None).await;
+            match done.and_then(|done| succeeded(run_of(plugin, &done))) {
+                Ok(()) => Reservation::CallerReleases,
+                // A broken IPAM must not keep the port: what can be removed is, and the agent tries the rest again.
+                Err(error) => {
+                    tracing::warn!(endpoint = %id, msg = %error.msg, details = %error.details, "IPAM DEL failed");
+                    Reservation::AgentReleases
+                }
+            }
+        }
+    };
+    remove(context, start, id, reservation).await?;
+    Ok(Vec::new())
+}
+
+/// A DEL that the shim left in the spool while the agent was away.
+pub(in crate::api) async fn spooled(context: &Context, start: &Start) -> Result<(), CniError> {
+    let id = args::endpoint_id(&start.container_id, &start.ifname)?;
+    remove(context, start, id, Reservation::AgentReleases).await
+}
+
+async fn remove(context: &Context, start: &Start, id: EndpointId, reservation: Reservation) -> Result<(), CniError> {
+    let known = context.store.intent().endpoints.get(&id).cloned();
+    let remove = Remove { id: id.clone(), created: None, deleted_at: Some(asked_at(start)), reservation };
+    context.store.remove(remove).await.map_err(|error| {
+        CniError::new(Code::IO_FAILURE, "the removal could not be recorded").caused_by(&error)
+    })?;
+    until_gone(context, &id).await;
+    if let Some(entry) = known {
+        context.events.record(EventKind::EndpointRemoved, entry.endpoint.title(), "removed");
+    }
+    Ok(())
+}
+
+/// Waits until the reconciler has seen that nothing is left. Past the deadline the removal goes on by itself: it is
+/// in the ledger, and a runtime that is told "failed" would only ask again.
+pub(super) async fn until_gone(context: &Context, id: &EndpointId) {
+    let mut intent = context.store.watch();
+    let gone = intent.wait_for(|i| !i.removals.contains_key(id));
+    if timeout(DEL_PATIENCE, gone).await.is_err() {
+        tracing::warn!(endpoint = %id, "the removal takes long and goes on");
+    }
+}

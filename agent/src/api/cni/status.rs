@@ -1,0 +1,38 @@
+//! STATUS: could an ADD succeed now?
+
+use agent_api::cni::v1::{Start, Verb};
+
+use super::ipam::{Delegate, run_of};
+use super::request::{reachable, resolve_bridge};
+use super::{Context, Outcome};
+use crate::api::shim::Shim;
+use crate::cni::ipam::succeeded;
+use crate::cni::{CniArgs, CniError, Code, NetConf};
+use crate::dataplane::flows::Connection;
+
+pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Outcome {
+    let conf = NetConf::parse(&start.stdin, &CniArgs::default())?;
+    conf.head.version.require_status()?;
+    let unavailable = |msg: String| CniError::new(Code::NOT_AVAILABLE, msg);
+    let ovs = context.ports.watch().borrow().clone();
+    reachable(&ovs).map_err(|why| unavailable("OVSDB is out of reach".to_owned()).because(why))?;
+    let bridge = resolve_bridge(&conf.bridge, &ovs)
+        .map_err(|error| unavailable(error.msg).because(error.details))?;
+    // A bridge without endpoints has no connection yet; one that is wanted and down cannot take any.
+    if let Some(Connection::Down { error, .. }) = context.switches.watch().borrow().get(&bridge) {
+        let msg = format!("bridge {bridge} does not answer");
+        return Err(unavailable(msg).because(crate::report::chain(error)));
+    }
+    if ovs.next_cfg > ovs.cur_cfg {
+        return Err(unavailable("ovs-vswitchd has not carried out its configuration yet".to_owned())
+            .because(format!("cur_cfg {} of next_cfg {}", ovs.cur_cfg, ovs.next_cfg)));
+    }
+    if let Some(plugin) = &conf.head.ipam {
+        let delegate = Delegate { plugin, path: &start.path, head: &conf.head };
+        if delegate.version(context, shim).await?.require_status().is_ok() {
+            let done = delegate.run(context, shim, Verb::Status, None).await?;
+            succeeded(run_of(plugin, &done))?;
+        }
+    }
+    Ok(Vec::new())
+}

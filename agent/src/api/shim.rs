@@ -1,0 +1,85 @@
+//! The other end of a CNI call: what the shim sends, and what it is asked to do.
+
+use std::time::Duration;
+
+use agent_api::cni::v1::{
+    Accepted, Done, FromShim, IpamDone, RunIpam, Start, ToShim, Verb, from_shim, to_shim,
+};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use crate::limits::ACK_PATIENCE;
+
+/// The stream broke: the shim is gone, or does not keep to the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the CNI plugin went away")]
+pub(super) struct Gone;
+
+/// One stream with a shim, after its `Start`.
+pub(super) struct Shim {
+    inbound: Streaming<FromShim>,
+    outbound: mpsc::Sender<Result<ToShim, Status>>,
+    next_seq: u32,
+}
+
+impl Shim {
+    /// Reads the `Start` of a new stream.
+    pub(super) async fn begin(
+        mut inbound: Streaming<FromShim>,
+        outbound: mpsc::Sender<Result<ToShim, Status>>,
+    ) -> Result<(Start, Self), Status> {
+        let first = inbound.message().await?.and_then(|m| m.message);
+        match first {
+            Some(from_shim::Message::Start(start)) => Ok((start, Self { inbound, outbound, next_seq: 1 })),
+            _ => Err(Status::invalid_argument("the first message must be Start")),
+        }
+    }
+
+    pub(super) async fn accept(&self) -> Result<(), Gone> {
+        self.send(to_shim::Message::Accepted(Accepted {})).await
+    }
+
+    /// Has the shim run an IPAM plugin in the runtime's own context.
+    pub(super) async fn run_ipam(&mut self, verb: Verb, plugin: &str, stdin: Vec<u8>) -> Result<IpamDone, Gone> {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let request = RunIpam { seq, verb: verb.into(), r#type: plugin.to_owned(), stdin };
+        self.send(to_shim::Message::RunIpam(request)).await?;
+        match self.receive().await? {
+            from_shim::Message::IpamDone(done) if done.seq == seq => Ok(done),
+            _ => Err(Gone),
+        }
+    }
+
+    /// Ends only when the shim goes away. Nothing else is expected while the agent works.
+    pub(super) async fn gone(&mut self) {
+        loop {
+            match self.inbound.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Sends the outcome; tells whether the shim says that the runtime has it.
+    pub(super) async fn finish(&mut self, exit: i32, stdout: Vec<u8>) -> bool {
+        if self.send(to_shim::Message::Done(Done { exit, stdout })).await.is_err() {
+            return false;
+        }
+        matches!(timeout(ACK_PATIENCE, self.receive()).await, Ok(Ok(from_shim::Message::Ack(_))))
+    }
+
+    async fn receive(&mut self) -> Result<from_shim::Message, Gone> {
+        let message = self.inbound.message().await.map_err(|_| Gone)?;
+        message.and_then(|m| m.message).ok_or(Gone)
+    }
+
+    async fn send(&self, message: to_shim::Message) -> Result<(), Gone> {
+        let sent = self.outbound.send_timeout(Ok(ToShim { message: Some(message) }), SEND_PATIENCE).await;
+        sent.map_err(|_| Gone)
+    }
+}
+
+/// A shim that does not read for this long is not there any more: it has nothing else to do.
+const SEND_PATIENCE: Duration = Duration::from_secs(5);

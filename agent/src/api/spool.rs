@@ -1,0 +1,55 @@
+//! The spool: DEL and GC calls that came while no agent was there, worked off before the agent says that it is ready.
+
+use std::path::PathBuf;
+
+use agent_api::cni::v1::{Start, Verb};
+use prost::Message as _;
+
+use super::{Context, cni};
+
+/// Works the spool off in the order of the calls. A file that cannot be read or carried out is reported and removed:
+/// it would fail again at every start.
+pub async fn drain(context: &Context) {
+    let mut calls = read(context);
+    calls.sort_by_key(|(_, start)| start.boottime_ns);
+    for (path, start) in calls {
+        let outcome = match start.verb() {
+            Verb::Del => cni::spooled_del(context, &start).await,
+            Verb::Gc => cni::spooled_gc(context, &start).await,
+            other => {
+                tracing::warn!(path = %path.display(), verb = ?other, "this verb does not belong in the spool");
+                Ok(())
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::error!(path = %path.display(), msg = %error.msg, "spooled call failed");
+        }
+        remove(&path);
+    }
+}
+
+fn read(context: &Context) -> Vec<(PathBuf, Start)> {
+    let dir = agent_api::spool_dir(&context.config.socket());
+    let Ok(entries) = std::fs::read_dir(&dir) else { return Vec::new() };
+    let mut calls = Vec::new();
+    for path in entries.flatten().map(|e| e.path()) {
+        let named = path.file_name().and_then(|n| n.to_str()).is_some_and(agent_api::is_spool_file);
+        if !named {
+            continue;
+        }
+        match std::fs::read(&path).map(|bytes| Start::decode(&bytes[..])) {
+            Ok(Ok(start)) => calls.push((path, start)),
+            broken => {
+                tracing::error!(path = %path.display(), ?broken, "spool file cannot be read and is removed");
+                remove(&path);
+            }
+        }
+    }
+    calls
+}
+
+fn remove(path: &std::path::Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::error!(path = %path.display(), %error, "spool file stays");
+    }
+}

@@ -1,0 +1,207 @@
+//! The boot story, top to bottom. The only file that names every part, and the only one that spawns tasks.
+//!
+//! Order matters: the lock before anything is read, the ledger before any fact, the data plane before the socket,
+//! and the spool before "ready". A task that ends before it was told to ends the process: a supervisor restarts it,
+//! and a restart is an ordinary event.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api;
+use crate::args::Args;
+use crate::config::{Config, LogFormat};
+use crate::dataplane::bpf::Bpf;
+use crate::dataplane::links::{Links, monitor};
+use crate::dataplane::netns::{Netns, ProcRoot};
+use crate::dataplane::{flows, ports};
+use crate::events::Events;
+use crate::health::{self, Readiness};
+use crate::limits::DRAIN;
+use crate::probe::driver;
+use crate::reconcile::{Parts, Reconciler};
+use crate::store::{self, Ledger, Store};
+
+const DEFAULT_CONFIG: &str = "/etc/underpass/agent.toml";
+
+/// `underpass-agent`: until a signal or a fatal fault.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let config = load(args)?;
+    start_logging(args, &config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(Arc::new(config)))
+}
+
+/// `underpass-agent check`.
+pub fn check(args: &Args) -> anyhow::Result<()> {
+    load(args).map(drop)
+}
+
+/// `underpass-agent health`: for exec probes.
+pub fn health(args: &Args, ready: bool) -> anyhow::Result<()> {
+    let config = load(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(health::ask(&config.socket(), ready))
+}
+
+/// Shows a fatal error with its causes.
+#[expect(clippy::print_stderr, reason = "the last words of the process; logging may not have begun")]
+pub fn complain(error: &anyhow::Error) {
+    eprintln!("underpass-agent: {error:#}");
+}
+
+async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
+    make_run_dir(&config.run_dir)?;
+    let _lock = health::lock(&config.run_dir).await?;
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
+    let boot_id = boot_id.trim().to_owned();
+    let stop = CancellationToken::new();
+    let readiness = Readiness::default();
+    let events = Events::default();
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+
+    let bpf = Arc::new(Bpf::open(&config.bpf_dir, config.max_endpoints).context("setting up eBPF")?);
+    let ledger = Ledger::open(&config.run_dir, &boot_id)?;
+    let (store, store_handle) = Store::open(ledger, config.max_endpoints, crate::clock::boottime)?;
+    tasks.spawn(named("store", store::run(store)));
+
+    let proc_root = proc_root();
+    let (links, netlink) = Links::connect(Netns::current()?, proc_root.clone()).await.context("connecting to netlink")?;
+    tasks.spawn(named("netlink", netlink));
+    let first = Arc::new(links.observe().await.context("listing the links")?);
+    let (veths_out, veths) = watch::channel(first);
+    let watched = links.clone();
+    tasks.spawn(named("link monitor", async move { match monitor::run(watched, veths_out).await {} }));
+
+    let database = ovsdb::Endpoint::unix(&config.ovs.db);
+    let (ports_handle, ports_task) = ports::ports(ports::PortsConfig::new(database, ovsdb::LockName::from_text("underpass")));
+    tasks.spawn(named("ports", ports_task.run()));
+    let (switches, switches_task) = flows::new(flows::Settings { run_dir: config.ovs.run_dir.clone() });
+    tasks.spawn(named("switches", flows::run(switches_task)));
+
+    let (outcomes_out, outcomes) = watch::channel(Arc::default());
+    let (stations_out, stations) = watch::channel(Arc::default());
+    let prober = driver::Driver::new(driver::Parts {
+        config: Arc::clone(&config),
+        bpf: Arc::clone(&bpf),
+        switches: switches.clone(),
+        stations,
+        outcomes: outcomes_out,
+        events: events.clone(),
+    })?;
+    tasks.spawn(named("prober", prober.run(stop.child_token())));
+
+    let (reconciler, reconcile_handle) = Reconciler::new(Parts {
+        config: Arc::clone(&config),
+        boot_id: boot_id.clone(),
+        store: store_handle.clone(),
+        links: links.clone(),
+        veths,
+        bpf: Arc::clone(&bpf),
+        ports: ports_handle.clone(),
+        switches: switches.clone(),
+        outcomes: outcomes.clone(),
+        stations: stations_out,
+        clock: crate::clock::boottime,
+    });
+    tasks.spawn(named("reconciler", reconciler.run(stop.child_token())));
+
+    let context = api::Context {
+        config: Arc::clone(&config),
+        store: store_handle,
+        reconcile: reconcile_handle,
+        ports: ports_handle,
+        links,
+        proc_root,
+        bpf,
+        switches,
+        outcomes,
+        events,
+        readiness: readiness.clone(),
+        calls: api::Calls::default(),
+    };
+    let debts = context.clone();
+    tasks.spawn(named("debts", async move { api::pay_debts(debts).await }));
+    let calls = context.calls.clone();
+    let socket = config.socket();
+    let server = api::bind(&socket).context("binding the agent's socket")?;
+    let spooler = context.clone();
+    tasks.spawn(named("api", api::serve(server, context, stop.child_token())));
+    api::drain_spool(&spooler).await;
+    readiness.set_ready();
+    health::notify("READY=1");
+    tracing::info!(socket = %socket.display(), "ready");
+
+    let outcome = until_stopped(&mut tasks).await;
+    readiness.set_stopping();
+    health::notify("STOPPING=1");
+    calls.drain(DRAIN).await;
+    stop.cancel();
+    // What is in the kernel and on the switch stays: the guard holds without the agent.
+    fs::remove_file(&socket).ok();
+    tasks.shutdown().await;
+    outcome
+}
+
+/// Waits for a signal, or for a task that should not have ended.
+async fn until_stopped(tasks: &mut JoinSet<&'static str>) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("terminated, draining"),
+        _ = interrupt.recv() => tracing::info!("interrupted, draining"),
+        ended = tasks.join_next() => match ended {
+            Some(Ok(name)) => bail!("the task `{name}` ended"),
+            Some(Err(error)) => return Err(error).context("a task ended by a panic"),
+            None => bail!("no tasks"),
+        },
+    }
+    Ok(())
+}
+
+async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    name
+}
+
+fn load(args: &Args) -> anyhow::Result<Config> {
+    let path = args.config.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
+    Ok(Config::load(path, args.config.is_some())?)
+}
+
+fn start_logging(args: &Args, config: &Config) {
+    let filter = args.log.as_deref().unwrap_or(&config.log.level);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn make_run_dir(run_dir: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(run_dir)
+        .and_then(|()| fs::set_permissions(run_dir, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("making {}", run_dir.display()))
+}
+
+/// A container's own `/proc/sys` is read-only; the chart mounts the host's at `/host/proc`.
+fn proc_root() -> ProcRoot {
+    let mounted = Path::new("/host/proc/sys/net");
+    if mounted.is_dir() { ProcRoot::new("/host/proc") } else { ProcRoot::default() }
+}
+
+/// How long the agent waits at most before it looks at a debt again.
+pub(crate) const DEBT_PAUSE: Duration = Duration::from_secs(5);

@@ -1,0 +1,195 @@
+//! The eBPF side: the one [`ebpf::Dataplane`] of the agent, shared between its one writer and its readers.
+//!
+//! Owns the pinned maps and the programs. Writes come from the reconciler alone; the prober and the control API
+//! read counters, offenders and sightings. The agent does not know aya: this file speaks the plan's words.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ebpf::{AttachKind, Dataplane, DropRing, Error, FactRing};
+use ebpf_abi::{AddrKey, BridgeFlags, Counters, L2Key, Local, Offence, Port, SrcKey, SrcVal, Uplink, VlanKey, Watch, maps};
+
+use crate::plan::bpf::{Holder, Tables};
+
+/// How the programs hang on a host veth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    pub ifindex: u32,
+    /// `tcx` or `clsact`.
+    pub kind: &'static str,
+    /// A program of somebody else runs before ours, where it could change what we judge.
+    pub foreign_before: bool,
+    /// A program of somebody else is on one of the hooks.
+    pub foreign: bool,
+}
+
+/// The door to the maps and programs.
+#[derive(Debug)]
+pub struct Bpf {
+    // A lock, not a task: every call is one or a few short system calls, and a reader must not wait for a pass.
+    dataplane: Mutex<Dataplane>,
+}
+
+impl Bpf {
+    /// Makes or reuses the pinned maps below `bpf_dir` and loads the programs.
+    pub fn open(bpf_dir: &Path, max_endpoints: u32) -> Result<Self, Error> {
+        let dataplane = Dataplane::open(bpf_dir, max_endpoints)?;
+        for layout in dataplane.stale_layouts()? {
+            tracing::info!(%layout, "maps of another version removed; they are filled anew from the ledger");
+            dataplane.remove_layout(&layout)?;
+        }
+        Ok(Self { dataplane: Mutex::new(dataplane) })
+    }
+
+    /// Hangs both programs on a host veth, or swaps them in the links that hang there already.
+    pub fn attach(&self, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
+        let attached = self.lock().attach_pod(ifindex, ifname)?;
+        Ok(Attached {
+            ifindex,
+            kind: kind(attached.kind),
+            foreign_before: attached.foreign_before,
+            foreign: attached.foreign_any,
+        })
+    }
+
+    pub fn attach_uplink(&self, ifindex: u32, ifname: &str, uplink: Uplink) -> Result<(), Error> {
+        let mut dataplane = self.lock();
+        dataplane.set_uplink(ifindex, &uplink)?;
+        dataplane.attach_uplink(ifindex, ifname).map(drop)
+    }
+
+    /// Takes the programs off a device; the device may be gone.
+    pub fn detach(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
+        self.lock().detach(ifindex, ifname)
+    }
+
+    pub fn detach_uplink(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
+        let mut dataplane = self.lock();
+        dataplane.detach(ifindex, ifname)?;
+        dataplane.remove_uplink(ifindex)
+    }
+
+    /// The interfaces that have programs of ours, by index; the device may be gone.
+    pub fn attached(&self) -> Result<Vec<u32>, Error> {
+        let mut indices: Vec<_> = self.lock().attachments()?.into_iter().map(|a| a.ifindex).collect();
+        indices.dedup();
+        Ok(indices)
+    }
+
+    /// Reads every map that the agent writes.
+    pub fn read(&self) -> Result<Tables, Error> {
+        let dataplane = self.lock();
+        let mut bridges = BTreeMap::new();
+        for index in 0..maps::BRIDGES {
+            let flags = dataplane.bridge(u16::try_from(index).unwrap_or_default())?;
+            if flags != BridgeFlags::NONE {
+                bridges.insert(index, flags);
+            }
+        }
+        let watches = dataplane.watches()?.into_iter().map(|(key, watch)| {
+            (key, Holder { slot: watch.slot, generation: watch.generation, mac: watch.mac })
+        });
+        Ok(Tables {
+            ports: dataplane.ports()?,
+            sources: dataplane.sources()?,
+            vlans: dataplane.vlans()?.into_iter().map(|key| (key, ())).collect(),
+            locals: dataplane.locals()?,
+            watches: watches.collect(),
+            uplinks: dataplane.uplinks()?,
+            bridges,
+        })
+    }
+
+    pub fn set_port(&self, ifindex: u32, port: &Port) -> Result<(), Error> {
+        self.lock().set_port(ifindex, port)
+    }
+
+    pub fn remove_port(&self, ifindex: u32) -> Result<(), Error> {
+        self.lock().remove_port(ifindex)
+    }
+
+    pub fn set_source(&self, key: &SrcKey, value: &SrcVal) -> Result<(), Error> {
+        self.lock().set_source(key, value)
+    }
+
+    pub fn remove_source(&self, key: &SrcKey) -> Result<(), Error> {
+        self.lock().remove_source(key)
+    }
+
+    pub fn set_vlan(&self, key: &VlanKey) -> Result<(), Error> {
+        self.lock().set_vlan(key)
+    }
+
+    pub fn remove_vlan(&self, key: &VlanKey) -> Result<(), Error> {
+        self.lock().remove_vlan(key)
+    }
+
+    pub fn set_local(&self, key: &L2Key, local: &Local) -> Result<(), Error> {
+        self.lock().set_local(key, local)
+    }
+
+    pub fn remove_local(&self, key: &L2Key) -> Result<(), Error> {
+        self.lock().remove_local(key)
+    }
+
+    /// Writes who holds an address; when it was last seen begins anew.
+    pub fn set_watch(&self, key: &AddrKey, holder: &Holder) -> Result<(), Error> {
+        self.lock().set_watch(key, &Watch::new(holder.slot, holder.generation, holder.mac))
+    }
+
+    pub fn remove_watch(&self, key: &AddrKey) -> Result<(), Error> {
+        self.lock().remove_watch(key)
+    }
+
+    /// What the programs have seen of an address; `None` if nobody watches it.
+    pub fn watch(&self, key: &AddrKey) -> Result<Option<Watch>, Error> {
+        self.lock().watch(key)
+    }
+
+    pub fn set_bridge(&self, index: u32, flags: BridgeFlags) -> Result<(), Error> {
+        self.lock().set_bridge(u16::try_from(index).unwrap_or(u16::MAX), flags)
+    }
+
+    /// Lets the programs go past OVS until `lease` from now.
+    pub fn extend_lease(&self, lease: Duration) -> Result<(), Error> {
+        let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
+        self.lock().set_lease(ebpf::ktime_ns().saturating_add(lease))
+    }
+
+    pub fn zero(&self, slot: u32) -> Result<(), Error> {
+        self.lock().zero_counters(slot)
+    }
+
+    pub fn counters(&self, slot: u32) -> Result<Counters, Error> {
+        self.lock().counters(slot)
+    }
+
+    /// The newest frame of a slot that was stopped.
+    pub fn last(&self, slot: u32) -> Result<Option<Offence>, Error> {
+        self.lock().last(slot)
+    }
+
+    /// The ring of sightings. It has one reader.
+    pub fn facts(&self) -> Result<FactRing, Error> {
+        self.lock().facts()
+    }
+
+    /// The ring of stopped frames. It has one reader.
+    pub fn drops(&self) -> Result<DropRing, Error> {
+        self.lock().drops()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Dataplane> {
+        // A panic in the middle of a call leaves the kernel's maps as they are; they are read back anyway.
+        self.dataplane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kind(kind: AttachKind) -> &'static str {
+    match kind {
+        AttachKind::Tcx => "tcx",
+        AttachKind::Clsact => "clsact",
+    }
+}

@@ -1,0 +1,149 @@
+//! The reconciler: the only writer of the data plane.
+//!
+//! Level-triggered: a trigger only says "look again". A pass reads the intent and the facts, computes what should
+//! be there, writes the difference and publishes a [`Status`]. A restart and steady state run the same code.
+//!
+//! ```text
+//! links → bpf → ports → flows → gate          (an endpoint takes part in a stage when its inputs are known)
+//! removal: gate and map entries → flows → port → programs → veth
+//! ```
+//!
+//! A stage sends and confirms delivery; it never waits for a fact. Port numbers, link states and probe outcomes
+//! arrive as facts and trigger the next pass. Errors belong to endpoints, each with a back-off of its own; a lost
+//! connection leaves endpoints pending. A failing stage never closes an open gate.
+
+mod bpf;
+mod database;
+mod flows;
+mod gate;
+mod links;
+mod memory;
+mod pass;
+mod ports;
+mod removal;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::dataplane::bpf::Bpf;
+use crate::dataplane::flows::Switches;
+use crate::dataplane::links::{HostVeths, Links};
+use crate::dataplane::netns::Netns;
+use crate::dataplane::ports::{Ovs, PortsHandle};
+use crate::limits::{COALESCE, HEARTBEAT, HOLD_QUEUE};
+use crate::model::{EndpointId, Generation, Intent, Outcomes, Stations, Status};
+use crate::store::StoreHandle;
+
+use memory::Memories;
+
+/// A namespace handed over for an attachment.
+type Hold = (EndpointId, Generation, Netns);
+
+/// The door to the reconciler.
+#[derive(Clone)]
+pub struct ReconcileHandle {
+    holds: mpsc::Sender<Hold>,
+    status: watch::Receiver<Arc<Status>>,
+}
+
+impl ReconcileHandle {
+    /// Gives the reconciler the namespace in which an attachment's interface is to be made.
+    pub async fn hold(&self, id: EndpointId, created: Generation, netns: Netns) {
+        if self.holds.send((id, created, netns)).await.is_err() {
+            tracing::debug!("the reconciler has ended");
+        }
+    }
+
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status.borrow())
+    }
+
+    pub fn watch(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+}
+
+/// Everything that the reconciler reads and writes.
+pub struct Parts {
+    pub config: Arc<Config>,
+    pub boot_id: String,
+    pub store: StoreHandle,
+    pub links: Links,
+    pub veths: watch::Receiver<Arc<HostVeths>>,
+    pub bpf: Arc<Bpf>,
+    pub ports: PortsHandle,
+    pub switches: Switches,
+    pub outcomes: watch::Receiver<Arc<Outcomes>>,
+    pub stations: watch::Sender<Arc<Stations>>,
+    /// CLOCK_BOOTTIME.
+    pub clock: fn() -> Duration,
+}
+
+/// The task's state: its doors, and what it remembers from pass to pass.
+pub struct Reconciler {
+    parts: Parts,
+    holds: mpsc::Receiver<Hold>,
+    publish: watch::Sender<Arc<Status>>,
+    intent: watch::Receiver<Arc<Intent>>,
+    ovs: watch::Receiver<Arc<Ovs>>,
+    memories: Memories,
+    maps: bpf::Maps,
+    tables: flows::Tables,
+    swept: bool,
+}
+
+impl Reconciler {
+    pub fn new(parts: Parts) -> (Self, ReconcileHandle) {
+        let (holds, held) = mpsc::channel(HOLD_QUEUE);
+        let (publish, status) = watch::channel(Arc::default());
+        let reconciler = Self {
+            holds: held,
+            publish,
+            intent: parts.store.watch(),
+            ovs: parts.ports.watch(),
+            memories: Memories::default(),
+            maps: bpf::Maps::default(),
+            tables: flows::Tables::new(parts.config.ovs.table_base),
+            swept: false,
+            parts,
+        };
+        (reconciler, ReconcileHandle { holds, status })
+    }
+
+    /// Passes until `stop`. Every arm of the `select!` is cancel-safe: nothing is taken from a channel and then lost.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut connections = self.parts.switches.watch();
+        let mut disturbed = self.parts.switches.disturbed();
+        let mut lease = tokio::time::interval(self.parts.config.accel.renew);
+        loop {
+            self.take_holds();
+            let next = self.pass().await;
+            let wake = Instant::now() + next.unwrap_or(HEARTBEAT).min(HEARTBEAT);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = self.intent.changed() => {}
+                _ = self.ovs.changed() => {}
+                _ = self.parts.veths.changed() => {}
+                _ = self.parts.outcomes.changed() => {}
+                _ = connections.changed() => {}
+                _ = disturbed.changed() => self.tables.doubt_all(),
+                Some(hold) = self.holds.recv() => self.memories.hold(hold),
+                _ = lease.tick() => {}
+                () = sleep_until(wake) => {}
+            }
+            tokio::time::sleep(COALESCE).await;
+        }
+    }
+
+    fn take_holds(&mut self) {
+        while let Ok(hold) = self.holds.try_recv() {
+            self.memories.hold(hold);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Stage 2: the programs are attached and the map entries written, with the gate still closed.
+//!
+//! The maps have one writer, this stage, so what was written last is known to be there. They are read once at the
+//! start, when a former agent's entries are in them, and after an error.
+
+use std::collections::BTreeMap;
+
+use super::{Reconciler, database};
+use super::pass::{Pass, Work};
+use crate::dataplane::bpf::Bpf;
+use crate::model::{EndpointId, Mac, Stage, StageError};
+use crate::plan::bpf::{self as plan, Gateway, Tables};
+use crate::plan::diff::diff;
+
+/// What is known of the maps.
+#[derive(Debug, Default)]
+pub(super) struct Maps {
+    /// `None`: unknown, to be read back.
+    actual: Option<Tables>,
+    /// The numbers that stand for bridges; never given to another bridge while the agent lives.
+    indices: BTreeMap<String, u16>,
+}
+
+impl Maps {
+    /// The number of a bridge; a new one if it has none yet.
+    pub(super) fn index(&mut self, bridge: &str) -> u16 {
+        if let Some(index) = self.indices.get(bridge) {
+            return *index;
+        }
+        let used: Vec<u16> = self.indices.values().copied().collect();
+        let free = (0..=u16::MAX).find(|i| !used.contains(i)).unwrap_or(u16::MAX);
+        self.indices.insert(bridge.to_owned(), free);
+        free
+    }
+
+    /// Keeps the numbers that a former agent gave: the entries of live endpoints need no rewriting then.
+    fn adopt(&mut self, actual: &Tables, works: &BTreeMap<EndpointId, Work>) {
+        for work in works.values() {
+            let entry = work.ifindex.and_then(|i| actual.ports.get(&i)).filter(|p| p.slot == work.entry.slot.index);
+            if let Some(port) = entry
+                && !self.indices.values().any(|i| *i == port.bridge)
+            {
+                self.indices.entry(work.entry.endpoint.bridge.clone()).or_insert(port.bridge);
+            }
+        }
+    }
+}
+
+impl Reconciler {
+    /// Attaches the programs to every host end. At the first pass after a start this swaps them in their links.
+    pub(super) fn attach(&mut self, pass: &mut Pass) {
+        let mut failed = Vec::new();
+        for (id, work) in &mut pass.works {
+            let Some(ifindex) = work.ifindex else { continue };
+            let memory = self.memories.get_mut(id);
+            if memory.attached.as_ref().is_some_and(|a| a.ifindex == ifindex) {
+                continue;
+            }
+            if memory.backs_off(Stage::Bpf, pass.now) {
+                failed.push((id.clone(), None));
+                continue;
+            }
+            match self.parts.bpf.attach(ifindex, &work.entry.endpoint.host_ifname()) {
+                Ok(attached) => {
+                    memory.succeed(Stage::Bpf);
+                    memory.attached = Some(attached);
+                }
+                Err(error) => failed.push((id.clone(), Some(crate::report::chain(&error)))),
+            }
+        }
+        for (id, error) in failed {
+            match error {
+                Some(text) => self.fail(pass, &id, Stage::Bpf, StageError::Guard(text)),
+                None => self.recall(pass, &id, Stage::Bpf),
+            }
+        }
+    }
+
+    /// Makes the maps say what the intent and the gates say. Called again in a pass that opens gates.
+    pub(super) fn write_maps(&mut self, pass: &mut Pass) {
+        let bpf = &self.parts.bpf;
+        let actual = match self.maps.actual.take() {
+            Some(actual) => actual,
+            None => match bpf.read() {
+                Ok(actual) => actual,
+                Err(error) => {
+                    pass.faults.insert("bpf".to_owned(), crate::report::chain(&error));
+                    return;
+                }
+            },
+        };
+        self.maps.adopt(&actual, &pass.works);
+        let desired = self.desired_maps(pass);
+        let errors = write(&self.parts.bpf, &desired, &actual);
+        if errors.is_empty() {
+            self.maps.actual = Some(desired);
+            return;
+        }
+        // What was written and what was not is in doubt: the next pass reads the maps back.
+        for (ifindex, text) in errors {
+            let owner = pass.works.values().find(|w| w.ifindex == ifindex && ifindex.is_some());
+            match owner.map(|w| w.id().clone()) {
+                Some(id) => self.fail(pass, &id, Stage::Bpf, StageError::Guard(text)),
+                None => drop(pass.faults.insert("bpf".to_owned(), text)),
+            }
+        }
+    }
+
+    fn desired_maps(&mut self, pass: &mut Pass) -> Tables {
+        let mut bridges = BTreeMap::new();
+        for (name, bridge) in &pass.ovs.bridges {
+            let in_use = pass.works.values().any(|w| w.entry.endpoint.bridge == *name);
+            if in_use {
+                let accel_ok = self.parts.config.accel.enabled && pass.ovs.accel_blockers(name).is_empty();
+                let userspace = bridge.is_userspace();
+                bridges.insert(name.clone(), (self.maps.index(name), accel_ok, userspace));
+            }
+        }
+        let mut attached = Vec::new();
+        for work in pass.works.values_mut() {
+            let Some(memory) = self.memories.get(&work.entry.endpoint.id) else { continue };
+            let (Some(ifindex), Some(hook)) = (work.ifindex, &memory.attached) else { continue };
+            let endpoint = &work.entry.endpoint;
+            let bridge = bridges.get(&endpoint.bridge);
+            let qdisc = pass.veths.get(&endpoint.host_ifname()).map_or("", |v| v.qdisc.as_str());
+            work.blockers = crate::plan::accel::blockers(&crate::plan::accel::Facts {
+                enabled: self.parts.config.accel.enabled,
+                endpoint,
+                bridge: &pass.ovs.accel_blockers(&endpoint.bridge),
+                port: &database::port_blockers(&pass.ovs, &endpoint.host_ifname()),
+                foreign_program: hook.foreign,
+                qdisc,
+            });
+            attached.push(plan::Attached {
+                slot: work.entry.slot,
+                ifindex,
+                bridge: bridge.map_or_else(|| self.maps.index(&endpoint.bridge), |b| b.0),
+                // Nothing is known of a bridge that is away: what its ports were told last is kept.
+                userspace_datapath: bridge.map_or(memory.userspace, |b| b.2),
+                open: memory.open,
+                accelerated: work.blockers.is_empty(),
+                endpoint: &work.entry.endpoint,
+            });
+        }
+        let numbered: Vec<_> =
+            bridges.values().map(|(index, accel_ok, _)| plan::Bridge { index: *index, accel_ok: *accel_ok }).collect();
+        plan::desired(&attached, &numbered, &self.uplinks(pass, &bridges), &self.gateways(pass))
+    }
+
+    /// The physical members of the bridges in use, by interface index.
+    fn uplinks(&self, pass: &Pass, bridges: &BTreeMap<String, (u16, bool, bool)>) -> BTreeMap<u32, u16> {
+        let mut uplinks = BTreeMap::new();
+        for (name, (index, ..)) in bridges {
+            let listed = self.parts.config.bridges.iter().find(|b| b.name == *name);
+            for uplink in pass.ovs.uplinks(name, listed.map_or(&[][..], |b| &b.uplinks)) {
+                uplinks.insert(uplink.ifindex, *index);
+            }
+        }
+        uplinks
+    }
+
+    fn gateways(&self, pass: &Pass) -> BTreeMap<Gateway, Option<Mac>> {
+        let known = pass.outcomes.gateways.iter().filter_map(|(key, view)| {
+            let bridge = *self.maps.indices.get(&key.bridge)?;
+            Some((Gateway { bridge, vlan: key.vlan, address: key.address }, view.mac))
+        });
+        known.collect()
+    }
+}
+
+/// Writes the difference; the errors that came up, with the port where it was one.
+///
+/// What lets a pod send comes after what limits it, and goes before it.
+fn write(bpf: &Bpf, desired: &Tables, actual: &Tables) -> Vec<(Option<u32>, String)> {
+    let mut errors = Vec::new();
+    let locals = diff(&desired.locals, &actual.locals);
+    let watches = diff(&desired.watches, &actual.watches);
+    let ports = diff(&desired.ports, &actual.ports);
+    let sources = diff(&desired.sources, &actual.sources);
+    let vlans = diff(&desired.vlans, &actual.vlans);
+    let mut note = |ifindex: Option<u32>, outcome: Result<(), ebpf::Error>| {
+        if let Err(error) = outcome {
+            errors.push((ifindex, crate::report::chain(&error)));
+        }
+    };
+    locals.to_remove.iter().for_each(|key| note(None, bpf.remove_local(key)));
+    ports.to_remove.iter().for_each(|key| note(Some(*key), bpf.remove_port(*key)));
+    watches.to_remove.iter().for_each(|key| note(None, bpf.remove_watch(key)));
+    sources.to_remove.iter().for_each(|key| note(None, bpf.remove_source(key)));
+    vlans.to_remove.iter().for_each(|key| note(None, bpf.remove_vlan(key)));
+
+    let bridges = diff(&desired.bridges, &actual.bridges);
+    for (index, flags) in &bridges.to_set {
+        note(None, bpf.set_bridge(*index, *flags));
+    }
+    for index in &bridges.to_remove {
+        note(None, bpf.set_bridge(*index, ebpf_abi::BridgeFlags::NONE));
+    }
+    sources.to_set.iter().for_each(|(key, value)| note(None, bpf.set_source(key, value)));
+    vlans.to_set.iter().for_each(|(key, ())| note(None, bpf.set_vlan(key)));
+    for (ifindex, port) in &ports.to_set {
+        let new_owner = actual.ports.get(ifindex).is_none_or(|old| old.generation != port.generation);
+        if new_owner {
+            note(Some(*ifindex), bpf.zero(port.slot));
+        }
+        note(Some(*ifindex), bpf.set_port(*ifindex, port));
+    }
+    watches.to_set.iter().for_each(|(key, holder)| note(None, bpf.set_watch(key, holder)));
+    let uplinks = diff(&desired.uplinks, &actual.uplinks);
+    for ifindex in &uplinks.to_remove {
+        note(None, bpf.detach_uplink(*ifindex));
+    }
+    for (ifindex, uplink) in &uplinks.to_set {
+        note(None, bpf.attach_uplink(*ifindex, *uplink));
+    }
+    locals.to_set.iter().for_each(|(key, local)| note(None, bpf.set_local(key, local)));
+    errors
+}

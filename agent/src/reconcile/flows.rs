@@ -1,0 +1,243 @@
+//! Stage 4: the guard's flows on every bridge.
+//!
+//! The tables of a bridge are known from the last read-back and what was written since; any doubt (a new
+//! connection, a timeout, somebody else's change, a minute gone by) makes them unknown, and they are read first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use openflow::{FlowKey, OfPort};
+
+use super::{Reconciler, database};
+use super::pass::Pass;
+use crate::dataplane::flows::{Connection, DumpScope, FlowChanges, FlowEntry};
+use crate::limits::READ_BACK;
+use crate::model::{EndpointId, Stage, StageError};
+use crate::plan::diff::diff;
+use crate::report::chain;
+use crate::plan::flows::{Block, Bound, Cookie, FlowSet, desired};
+
+/// What is known of the bridges' tables.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) block: Block,
+    bridges: BTreeMap<String, Table>,
+    pub(super) written: u64,
+}
+
+#[derive(Debug)]
+struct Table {
+    epoch: u64,
+    /// `None`: unknown, to be read back.
+    actual: Option<FlowSet>,
+    read_at: Duration,
+    /// The bridge was looked over and found fit to be worked on.
+    accepted: bool,
+}
+
+impl Tables {
+    pub(super) fn new(base: u8) -> Self {
+        Self { block: Block::new(base), bridges: BTreeMap::new(), written: 0 }
+    }
+
+    /// Somebody else changed something: read everything back.
+    pub(super) fn doubt_all(&mut self) {
+        for table in self.bridges.values_mut() {
+            table.actual = None;
+        }
+    }
+
+    fn doubt(&mut self, bridge: &str) {
+        if let Some(table) = self.bridges.get_mut(bridge) {
+            table.actual = None;
+        }
+    }
+}
+
+impl Reconciler {
+    pub(super) async fn flows(&mut self, pass: &mut Pass) {
+        let mut bridges: BTreeSet<String> = pass.works.values().map(|w| w.entry.endpoint.bridge.clone()).collect();
+        // Where our flows were, they have to be taken away again.
+        bridges.extend(self.tables.bridges.iter().filter(|(_, t)| t.actual.as_ref() != Some(&FlowSet::new())).map(|(n, _)| n.clone()));
+        bridges.extend(pass.intent.removals.values().filter_map(|r| r.bridge.clone()));
+        bridges.extend(self.parts.config.bridges.iter().map(|b| b.name.clone()));
+        bridges.retain(|name| pass.ovs.bridges.contains_key(name));
+        self.tables.bridges.retain(|name, _| bridges.contains(name));
+        self.parts.switches.want(bridges.clone());
+        for bridge in bridges {
+            if let Err(why) = self.converge(pass, &bridge).await {
+                tracing::debug!(%bridge, %why, "flows not converged");
+                for work in pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge) {
+                    work.wait(Stage::Flows, why.clone());
+                }
+                pass.faults.insert(format!("bridge {bridge}"), why);
+            }
+        }
+    }
+
+    /// Brings one bridge's tables in line; an error is why the bridge as a whole could not be worked on.
+    async fn converge(&mut self, pass: &mut Pass, bridge: &str) -> Result<(), String> {
+        let epoch = match self.parts.switches.watch().borrow().get(bridge) {
+            Some(Connection::Connected { epoch, .. }) => *epoch,
+            Some(Connection::Down { error, .. }) => return Err(format!("bridge {bridge} is out of reach: {}", chain(error))),
+            None => return Err(format!("bridge {bridge} is being connected to")),
+        };
+        self.read_back(pass, bridge, epoch).await?;
+        let bound = bound(pass, bridge);
+        let wanted = desired(self.tables.block, &bound);
+        let Some(table) = self.tables.bridges.get_mut(bridge) else { return Ok(()) };
+        let Some(actual) = &table.actual else { return Ok(()) };
+        let changes = diff(&wanted, actual);
+        if changes.is_empty() {
+            flowed(pass, bridge, &BTreeSet::new());
+            return Ok(());
+        }
+        if pass.ovs.flow_restore_wait {
+            return Err("other_config:flow-restore-wait is true: flows are only read".to_owned());
+        }
+        self.write(pass, bridge, epoch, wanted, changes).await
+    }
+
+    async fn write(
+        &mut self,
+        pass: &mut Pass,
+        bridge: &str,
+        epoch: u64,
+        mut wanted: FlowSet,
+        changes: crate::plan::diff::Diff<FlowKey, openflow::Flow>,
+    ) -> Result<(), String> {
+        let mut refused_slots = BTreeSet::new();
+        let mut add: Vec<_> = changes.to_set.into_iter().map(|(_, flow)| flow).collect();
+        let mut remove = changes.to_remove;
+        loop {
+            let sent = FlowChanges { add: add.clone(), remove: remove.clone() };
+            let count = (sent.add.len() + sent.remove.len()) as u64;
+            let applied = match self.parts.switches.apply(bridge, epoch, sent).await {
+                Ok(applied) => applied,
+                Err(error) => {
+                    self.tables.doubt(bridge);
+                    return Err(chain(&error));
+                }
+            };
+            if applied.refused.is_empty() {
+                self.tables.written += count;
+                tracing::info!(%bridge, added = add.len(), removed = remove.len(), "flows written");
+                break;
+            }
+            // The endpoints whose flows were refused fail; the rest goes again without them.
+            let mut slots = BTreeSet::new();
+            for (key, error) in &applied.refused {
+                let slot = wanted.get(key).and_then(|f| Cookie::parse(f.cookie)).map_or(0, |c| c.slot);
+                slots.insert(slot);
+                self.refuse(pass, slot, format!("the switch refused {key:?}: {error}"));
+            }
+            let mine = |cookie: u64| Cookie::parse(cookie).is_some_and(|c| slots.contains(&c.slot));
+            let before = add.len();
+            add.retain(|flow| !mine(flow.cookie));
+            wanted.retain(|_, flow| !mine(flow.cookie));
+            refused_slots.extend(slots);
+            if add.len() == before {
+                remove.clear();
+                self.tables.doubt(bridge);
+                return Err(format!("bridge {bridge} refuses flows: {}", applied.refused[0].1));
+            }
+        }
+        if let Some(table) = self.tables.bridges.get_mut(bridge) {
+            // What was refused may still be there in an older form.
+            table.actual = refused_slots.is_empty().then_some(wanted);
+        }
+        flowed(pass, bridge, &refused_slots);
+        Ok(())
+    }
+
+    fn refuse(&mut self, pass: &mut Pass, slot: u32, text: String) {
+        let owner = pass.works.values().find(|w| w.entry.slot.index == slot).map(|w| w.id().clone());
+        match owner {
+            Some(id) => self.fail(pass, &id, Stage::Flows, StageError::Guard(text)),
+            None => drop(pass.faults.insert("flows".to_owned(), text)),
+        }
+    }
+
+    /// Reads the block and the hooks if they are in doubt; refuses a bridge that is not ours to work on.
+    async fn read_back(&mut self, pass: &Pass, bridge: &str, epoch: u64) -> Result<(), String> {
+        let known = self.tables.bridges.get(bridge);
+        let fresh = known.is_some_and(|t| {
+            t.epoch == epoch && t.actual.is_some() && pass.now.saturating_sub(t.read_at) < READ_BACK
+        });
+        if fresh {
+            return Ok(());
+        }
+        let accepted = known.is_some_and(|t| t.accepted);
+        let block = self.tables.block;
+        let dump = self.parts.switches.dump(bridge, DumpScope::Guard(block)).await.map_err(|e| chain(&e))?;
+        if !accepted {
+            refuse_foreign(pass, bridge, block, &dump.flows)?;
+        }
+        let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
+        let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
+        let table = Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, accepted: true };
+        self.tables.bridges.insert(bridge.to_owned(), table);
+        if dump.epoch == epoch { Ok(()) } else { Err("the switch has just reconnected".to_owned()) }
+    }
+}
+
+/// At first contact: a bridge that somebody else programs, or whose tables of our block are in use, is left alone.
+fn refuse_foreign(
+    pass: &Pass,
+    bridge: &str,
+    block: Block,
+    flows: &[FlowEntry],
+) -> Result<(), String> {
+    if let Some(owner) = pass.ovs.bridges.get(bridge).and_then(database::foreign_owner) {
+        return Err(format!("bridge {bridge} is programmed by {owner}: it is left alone"));
+    }
+    for entry in flows {
+        let flow = &entry.flow;
+        if Cookie::parse(flow.cookie).is_some() {
+            continue;
+        }
+        if block.contains(flow.table) {
+            let table = flow.table.0;
+            return Err(format!("table {table} of bridge {bridge} holds foreign flows: choose another ovs.table_base"));
+        }
+        if flow.table == Block::HOOK && flow.priority > Block::HOOK_PRIORITY {
+            let (limit, found) = (Block::HOOK_PRIORITY, flow.priority);
+            return Err(format!("table 0 of bridge {bridge} holds a foreign flow of priority {found}, above {limit}"));
+        }
+    }
+    Ok(())
+}
+
+/// The endpoints of a bridge that have a port number.
+fn bound(pass: &Pass, bridge: &str) -> Vec<Bound> {
+    let works = pass.works.values().filter(|w| w.entry.endpoint.bridge == bridge);
+    works.filter_map(|work| {
+        let ofport = work.ofport.filter(|p| *p != OfPort(0))?;
+        let endpoint = &work.entry.endpoint;
+        Some(Bound {
+            slot: work.entry.slot,
+            ofport,
+            vlan: endpoint.vlan.clone(),
+            guard: endpoint.guard,
+            sources: endpoint.sources(),
+        })
+    })
+    .collect()
+}
+
+fn flowed(pass: &mut Pass, bridge: &str, refused: &BTreeSet<u32>) {
+    let works = pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge && w.ofport.is_some());
+    for work in works.filter(|w| !refused.contains(&w.entry.slot.index)) {
+        work.flowed = true;
+    }
+}
+
+impl Reconciler {
+    /// Endpoints whose flows failed before and are written now are well again.
+    pub(super) fn settle_flows(&mut self, pass: &Pass) {
+        let well: Vec<EndpointId> = pass.works.values().filter(|w| w.flowed).map(|w| w.id().clone()).collect();
+        for id in well {
+            self.memories.get_mut(&id).succeed(Stage::Flows);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! One pass, top to bottom.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Reconciler;
+use crate::dataplane::links::HostVeths;
+use crate::dataplane::ports::Ovs;
+use crate::model::{EndpointId, Entry, Intent, OfPort, Outcomes, Stage, StageError, State};
+
+/// What a pass looks at: snapshots that do not change under it, and how far each endpoint has come.
+pub(super) struct Pass {
+    pub(super) now: Duration,
+    pub(super) intent: Arc<Intent>,
+    pub(super) ovs: Arc<Ovs>,
+    pub(super) veths: Arc<HostVeths>,
+    pub(super) outcomes: Arc<Outcomes>,
+    pub(super) works: BTreeMap<EndpointId, Work>,
+    /// Stages and bridges with something wrong that is nobody's in particular.
+    pub(super) faults: BTreeMap<String, String>,
+}
+
+/// One endpoint in this pass.
+pub(super) struct Work {
+    pub(super) entry: Arc<Entry>,
+    pub(super) ifindex: Option<u32>,
+    pub(super) ofport: Option<OfPort>,
+    /// The flows of this endpoint are on the switch.
+    pub(super) flowed: bool,
+    /// Why it is not accelerated.
+    pub(super) blockers: Vec<String>,
+    /// The first stage that could not be completed, and why.
+    pub(super) held_up: Option<State>,
+}
+
+impl Work {
+    pub(super) fn id(&self) -> &EndpointId {
+        &self.entry.endpoint.id
+    }
+
+    pub(super) fn wait(&mut self, stage: Stage, why: impl Into<String>) {
+        if self.held_up.is_none() {
+            self.held_up = Some(State::Pending { stage, why: why.into() });
+        }
+    }
+}
+
+impl Pass {
+    fn new(reconciler: &mut Reconciler) -> Self {
+        let parts = &mut reconciler.parts;
+        let intent = Arc::clone(&reconciler.intent.borrow_and_update());
+        let works = intent.endpoints.iter().map(|(id, entry)| {
+            let work = Work {
+                entry: Arc::clone(entry),
+                ifindex: None,
+                ofport: None,
+                flowed: false,
+                blockers: Vec::new(),
+                held_up: None,
+            };
+            (id.clone(), work)
+        });
+        Self {
+            now: (parts.clock)(),
+            works: works.collect(),
+            ovs: Arc::clone(&reconciler.ovs.borrow_and_update()),
+            veths: Arc::clone(&parts.veths.borrow_and_update()),
+            outcomes: Arc::clone(&parts.outcomes.borrow_and_update()),
+            faults: BTreeMap::new(),
+            intent,
+        }
+    }
+}
+
+impl Reconciler {
+    /// Brings the data plane closer to the intent; tells after how long to look again without a trigger.
+    pub(super) async fn pass(&mut self) -> Option<Duration> {
+        let mut pass = Pass::new(self);
+        let intent = Arc::clone(&pass.intent);
+        self.memories.follow(intent.endpoints.values().map(AsRef::as_ref), intent.generation);
+        self.links(&mut pass).await;
+        self.attach(&mut pass);
+        self.write_maps(&mut pass);
+        self.ports(&mut pass).await;
+        self.flows(&mut pass).await;
+        self.gate(&mut pass).await;
+        self.removals(&mut pass).await;
+        self.report(pass)
+    }
+
+    /// Books a failure on an endpoint: it is tried again later, the others go on.
+    pub(super) fn fail(&mut self, pass: &mut Pass, id: &EndpointId, stage: Stage, error: StageError) {
+        tracing::warn!(endpoint = %id, %stage, %error, "endpoint failed");
+        self.memories.get_mut(id).fail(stage, error, pass.now);
+        self.recall(pass, id, stage);
+    }
+
+    /// Shows the failure that an endpoint is backing off from.
+    pub(super) fn recall(&self, pass: &mut Pass, id: &EndpointId, stage: Stage) {
+        let fault = self.memories.get(id).and_then(|m| m.fault.clone());
+        let (Some(work), Some(fault)) = (pass.works.get_mut(id), fault) else { return };
+        if work.held_up.is_none() && fault.stage == stage {
+            work.held_up = Some(State::Failed { stage, error: fault.error, retry_at: fault.retry_at });
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The end of a pass: what was reached becomes the status, and when to look again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Reconciler, database};
+use super::pass::{Pass, Work};
+use crate::model::{EndpointStatus, Stage, State, Status};
+
+impl Reconciler {
+    /// Publishes the status, if anything changed, and tells when a back-off or a deadline ends.
+    pub(super) fn report(&mut self, mut pass: Pass) -> Option<Duration> {
+        self.renew_lease(&mut pass);
+        let mut status = Status {
+            generation: pass.intent.generation,
+            faults: std::mem::take(&mut pass.faults),
+            flows_written: self.tables.written,
+            ..Status::default()
+        };
+        let mut next: Option<Duration> = None;
+        for (id, work) in &pass.works {
+            let endpoint = self.endpoint_status(&pass, work);
+            let wake = match &endpoint.state {
+                State::Failed { retry_at, .. } => Some(retry_at.saturating_sub(pass.now)),
+                State::Pending { stage: Stage::Ports | Stage::Gate, .. } => Some(POLL),
+                _ => None,
+            };
+            next = [next, wake].into_iter().flatten().min();
+            status.endpoints.insert(id.clone(), endpoint);
+        }
+        for (id, removal) in &pass.intent.removals {
+            status.endpoints.insert(id.clone(), EndpointStatus {
+                revision: removal.revision,
+                state: State::Removing,
+                since: Duration::ZERO,
+                ifindex: None,
+                ofport: None,
+                attached: None,
+                not_accelerated: Vec::new(),
+            });
+            next = Some(next.map_or(POLL, |n| n.min(POLL)));
+        }
+        self.publish.send_if_modified(|current| {
+            let changed = **current != status;
+            if changed {
+                *current = Arc::new(status);
+            }
+            changed
+        });
+        next
+    }
+
+    fn endpoint_status(&mut self, pass: &Pass, work: &Work) -> EndpointStatus {
+        let memory = self.memories.get_mut(work.id());
+        let state = match &work.held_up {
+            Some(state) => state.clone(),
+            None if memory.open && work.flowed => State::Ready,
+            None => State::Pending { stage: Stage::Flows, why: "the flows are not on the switch yet".to_owned() },
+        };
+        let since = match &memory.state {
+            Some((before, since)) if *before == state => *since,
+            _ => pass.now,
+        };
+        memory.state = Some((state.clone(), since));
+        EndpointStatus {
+            revision: work.entry.revision,
+            state,
+            since,
+            ifindex: work.ifindex,
+            ofport: work.ofport.map(|p| p.0),
+            attached: memory.attached.as_ref().map(|a| a.kind),
+            not_accelerated: work.blockers.clone(),
+        }
+    }
+
+    /// The programs go past OVS only while the agent can still see what would forbid it.
+    fn renew_lease(&self, pass: &mut Pass) {
+        let accel = &self.parts.config.accel;
+        if !accel.enabled || database::outage(&pass.ovs).is_some() {
+            return;
+        }
+        if let Err(error) = self.parts.bpf.extend_lease(accel.lease) {
+            pass.faults.insert("lease".to_owned(), crate::report::chain(&error));
+        }
+    }
+}
+
+/// Facts that have no trigger of their own (a deadline, a removal that failed) are looked at this often.
+const POLL: Duration = Duration::from_millis(100);
