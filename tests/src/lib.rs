@@ -54,7 +54,7 @@ pub use leftovers::note;
 pub use machine::{Datapath, our_binary};
 pub use netns::Netns;
 pub use pod::{Pod, PodDrawing};
-pub use process::Output;
+pub use process::{Output, shield_children_from_ctrl_c};
 pub use switch::Switch;
 pub use traffic::{EchoServer, Loss, PingStream};
 pub use wire::{Mac, Wire, arp};

@@ -5,8 +5,10 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,15 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// How much of a daemon's log a failure shows.
 const LOG_TAIL_LINES: usize = 60;
+
+/// Whether children get process groups of their own.
+static SHIELDED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C in the terminal reaches this process alone; who calls it must end the lab in order. Tests do
+/// not: there Ctrl-C shall end the daemons with the test process.
+pub fn shield_children_from_ctrl_c() {
+    SHIELDED.store(true, Ordering::Relaxed);
+}
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -164,6 +175,9 @@ pub(crate) fn log_tail(path: &Path) -> String {
 }
 
 fn spawn(netns: &Netns, command: &mut Command) -> Result<Child> {
+    if SHIELDED.load(Ordering::Relaxed) {
+        command.process_group(0);
+    }
     netns.enter(|| command.spawn().with_context(|| format!("starting {}", command.get_program().display())))
 }
 
