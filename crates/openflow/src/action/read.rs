@@ -1,0 +1,228 @@
+//! Reading actions from the wire: one pass that validates and notices padding that is not zero.
+//!
+//! Owns OpenFlow's own actions and the walk over a list. Nicira's actions stand in `nicira.rs`.
+
+use super::{Action, nicira};
+use crate::Version;
+use crate::cursor::Reader;
+use crate::error::{DecodeError, Malformed};
+use crate::error_code::ErrorCode;
+use crate::field::Field;
+use crate::limits::MAX_NESTING;
+use crate::oxm::{FullHeader, Tlv};
+use crate::types::OfPort;
+
+use super::Subfield;
+
+/// What a walk over actions found out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scan {
+    /// All padding was zero: the bytes are what an encoder would write.
+    pub(crate) clean: bool,
+    /// No action inside another one needs another form in `version`.
+    pub(crate) nested_normal: bool,
+    /// The version whose normal form is asked about.
+    pub(crate) version: Version,
+    /// Levels of nesting above this list.
+    pub(crate) depth: u8,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self::new(Version::V15)
+    }
+}
+
+impl Scan {
+    pub(crate) fn new(version: Version) -> Self {
+        Self { clean: true, nested_normal: true, version, depth: 0 }
+    }
+
+    /// Skips padding and remembers whether it was zero.
+    pub(crate) fn pad(&mut self, r: &mut Reader<'_>, n: usize) -> Result<(), DecodeError> {
+        self.clean &= r.take(n)?.iter().all(|b| *b == 0);
+        Ok(())
+    }
+
+    /// Skips all that is left as padding.
+    pub(crate) fn pad_rest(&mut self, r: &mut Reader<'_>) -> Result<(), DecodeError> {
+        self.pad(r, r.len())
+    }
+}
+
+/// Validates a list of actions, itself `scan.depth` levels deep, and adds up what it finds.
+pub(crate) fn scan(mut reader: Reader<'_>, scan: &mut Scan) -> Result<(), DecodeError> {
+    if scan.depth > MAX_NESTING {
+        return Err(reader.fail(Malformed::TooDeep(MAX_NESTING)));
+    }
+    let mut all_normal = true;
+    while !reader.is_empty() {
+        let (_, normal) = action(&mut reader, scan)?;
+        all_normal &= normal;
+    }
+    scan.nested_normal &= all_normal;
+    Ok(())
+}
+
+/// Reads one action; the flag says whether its bytes are the normal form of the scan's version.
+pub(super) fn action<'a>(
+    reader: &mut Reader<'a>,
+    scan: &mut Scan,
+) -> Result<(Action<'a>, bool), DecodeError> {
+    let start = reader.named("action");
+    let mut r = start;
+    let kind = r.u16()?;
+    let len = usize::from(r.u16()?);
+    let bad_len = || start.refuse(ErrorCode::OFPBAC_BAD_LEN);
+    if len < 8 || len % 8 != 0 {
+        return Err(bad_len());
+    }
+    let mut whole = *reader;
+    let raw = whole.take(len).map_err(|_| bad_len())?;
+    *reader = whole;
+    let mut body = r.sub(len.saturating_sub(4), "action")?;
+    let (action, normal) = if kind == EXPERIMENTER {
+        nicira::read(&mut body, raw, scan)?
+    } else {
+        standard(kind, &mut body, raw, scan)?
+    };
+    if !matches!(action, Action::Unknown(_)) {
+        scan.pad_rest(&mut body)?;
+    }
+    Ok((action, normal && scan.nested_normal))
+}
+
+fn standard<'a>(
+    kind: u16,
+    r: &mut Reader<'a>,
+    raw: &'a [u8],
+    scan: &mut Scan,
+) -> Result<(Action<'a>, bool), DecodeError> {
+    let v15 = scan.version == Version::V15;
+    Ok(match kind {
+        OUTPUT => {
+            let action = Action::Output { port: OfPort(r.u32()?), max_len: r.u16()? };
+            (exactly(action, raw, 16, r)?, true)
+        }
+        SET_MPLS_TTL => (exactly(Action::SetMplsTtl(r.u8()?), raw, 8, r)?, true),
+        DEC_MPLS_TTL => (exactly(Action::DecMplsTtl, raw, 8, r)?, true),
+        PUSH_VLAN => (exactly(Action::PushVlan(vlan_type(r)?), raw, 8, r)?, true),
+        POP_VLAN => (exactly(Action::PopVlan, raw, 8, r)?, true),
+        PUSH_MPLS => (exactly(Action::PushMpls(mpls_type(r)?), raw, 8, r)?, true),
+        POP_MPLS => (exactly(Action::PopMpls(r.u16()?), raw, 8, r)?, true),
+        SET_QUEUE => (exactly(Action::SetQueue(r.u32()?), raw, 8, r)?, true),
+        GROUP => (exactly(Action::Group(r.u32()?), raw, 8, r)?, true),
+        SET_NW_TTL => (exactly(Action::SetNwTtl(r.u8()?), raw, 8, r)?, true),
+        DEC_NW_TTL => (exactly(Action::DecTtl, raw, 8, r)?, true),
+        SET_FIELD => {
+            let action = set_field(r)?;
+            let masked = match action {
+                Action::SetField { field, mask, .. } => mask & field.exact_mask() != field.exact_mask(),
+                Action::SetMetadataField { mask, .. } => mask.is_some(),
+                _ => false,
+            };
+            (action, v15 || !masked)
+        }
+        COPY_FIELD if v15 => (copy_field(r, scan)?, true),
+        METER if v15 => (exactly(Action::Meter(r.u32()?), raw, 8, r)?, true),
+        COPY_FIELD => (copy_field(r, scan)?, false),
+        METER => (exactly(Action::Meter(r.u32()?), raw, 8, r)?, false),
+        _ => (Action::Unknown(raw), true),
+    })
+}
+
+/// Passes the action through if its length is the only one that it may have.
+fn exactly<'a>(
+    action: Action<'a>,
+    raw: &[u8],
+    len: usize,
+    r: &Reader<'_>,
+) -> Result<Action<'a>, DecodeError> {
+    if raw.len() == len { Ok(action) } else { Err(r.refuse(ErrorCode::OFPBAC_BAD_LEN)) }
+}
+
+fn vlan_type(r: &mut Reader<'_>) -> Result<u16, DecodeError> {
+    match r.u16()? {
+        eth @ (0x8100 | 0x88a8) => Ok(eth),
+        _ => Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)),
+    }
+}
+
+pub(super) fn mpls_type(r: &mut Reader<'_>) -> Result<u16, DecodeError> {
+    match r.u16()? {
+        eth @ (0x8847 | 0x8848) => Ok(eth),
+        _ => Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)),
+    }
+}
+
+/// The field, value and mask of `set_field` and Nicira's `reg_load2`.
+pub(super) fn set_field<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeError> {
+    let at = *r;
+    let tlv = Tlv::read(r)
+        .map_err(|e| DecodeError { why: Malformed::Refused(ErrorCode::OFPBAC_BAD_SET_LEN), ..e })?;
+    let Some(field) = tlv.field else {
+        return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_TYPE));
+    };
+    if !field.is_writable() {
+        return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
+    }
+    if tlv.mask.is_some() && !field.is_maskable() {
+        return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_MASK));
+    }
+    if tlv.has_stray_bits() {
+        return Err(at.refuse(ErrorCode::OFPBMC_BAD_WILDCARDS));
+    }
+    if field.is_variable() {
+        return Ok(Action::SetMetadataField { field, value: tlv.value, mask: tlv.mask });
+    }
+    if tlv.number() & !field.value_mask() != 0 {
+        return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
+    }
+    let mask = if tlv.mask.is_some() { tlv.mask_number() } else { u128::MAX };
+    Ok(Action::SetField { field, value: tlv.number(), mask })
+}
+
+/// The body of OpenFlow 1.5's `copy_field`.
+fn copy_field<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Action<'a>, DecodeError> {
+    let bits = r.u16()?;
+    let src_offset = r.u16()?;
+    let dst_offset = r.u16()?;
+    scan.pad(r, 2)?;
+    let src = Subfield { field: field_header(r)?, offset: src_offset, bits };
+    let dst = Subfield { field: field_header(r)?, offset: dst_offset, bits };
+    check_move(src, dst, r)?;
+    Ok(Action::Move { src, dst })
+}
+
+/// Refuses copies out of bounds or into fields that cannot be written.
+pub(super) fn check_move(src: Subfield, dst: Subfield, r: &Reader<'_>) -> Result<(), DecodeError> {
+    if src.fits() && dst.fits() && dst.field.is_writable() {
+        Ok(())
+    } else {
+        Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT))
+    }
+}
+
+/// A header alone, without value or mask, of a field that the table knows.
+pub(super) fn field_header(r: &mut Reader<'_>) -> Result<Field, DecodeError> {
+    let at = *r;
+    let head = FullHeader::read(r)?;
+    let field = Field::from_header(head.header).filter(|_| !head.masked);
+    field.ok_or_else(|| at.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT))
+}
+
+pub(super) const OUTPUT: u16 = 0;
+pub(super) const SET_MPLS_TTL: u16 = 15;
+pub(super) const DEC_MPLS_TTL: u16 = 16;
+pub(super) const PUSH_VLAN: u16 = 17;
+pub(super) const POP_VLAN: u16 = 18;
+pub(super) const PUSH_MPLS: u16 = 19;
+pub(super) const POP_MPLS: u16 = 20;
+pub(super) const SET_QUEUE: u16 = 21;
+pub(super) const GROUP: u16 = 22;
+pub(super) const SET_NW_TTL: u16 = 23;
+pub(super) const DEC_NW_TTL: u16 = 24;
+pub(super) const SET_FIELD: u16 = 25;
+pub(super) const COPY_FIELD: u16 = 28;
+pub(super) const METER: u16 = 29;
+pub(super) const EXPERIMENTER: u16 = 0xffff;

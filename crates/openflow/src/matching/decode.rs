@@ -1,0 +1,181 @@
+//! Reading a match: one pass that validates as Open vSwitch does and notices whether the bytes are canonical.
+//!
+//! Owns prerequisites and the rules on values and masks. Must not allocate unless the bytes need another form.
+
+use smallvec::SmallVec;
+
+use super::{Match, MatchCow, MatchRef, OFPMT_OXM, canon};
+use crate::cursor::{Reader, pad8};
+use crate::error::{DecodeError, Malformed};
+use crate::error_code::ErrorCode;
+use crate::field::{Field, Prereq};
+use crate::oxm::Tlv;
+
+/// Reads an `OFPMT_OXM` match with its header and padding.
+pub(crate) fn read_match<'a>(reader: &mut Reader<'a>) -> Result<MatchCow<'a>, DecodeError> {
+    let mut r = reader.named("match");
+    let kind = r.u16()?;
+    let len = r.u16()?;
+    if kind != OFPMT_OXM {
+        return Err(r.refuse(ErrorCode::OFPBMC_BAD_TYPE));
+    }
+    let Some(body) = usize::from(len).checked_sub(4) else {
+        return Err(r.fail(Malformed::BadLength(u32::from(len))));
+    };
+    let body = r
+        .sub(body, "match")
+        .map_err(|e| DecodeError { why: Malformed::Refused(ErrorCode::OFPBMC_BAD_LEN), ..e })?;
+    r.skip(pad8(usize::from(len)))?;
+    *reader = r;
+    fields(body)
+}
+
+/// Reads fields up to the end of `reader`.
+pub(crate) fn fields(reader: Reader<'_>) -> Result<MatchCow<'_>, DecodeError> {
+    let bytes = reader.peek();
+    let mut context = Context::default();
+    let mut canonical = true;
+    let mut r = reader;
+    let mut last: Option<Tlv<'_>> = None;
+    while !r.is_empty() {
+        let at = r;
+        let tlv = Tlv::read(&mut r)?;
+        canonical &= tlv.field.is_none_or(|field| canon::is_canonical(&tlv, field));
+        canonical &= last.is_none_or(|last| canon::order(last.field, last.raw, tlv.field, tlv.raw).is_lt());
+        if tlv.field.is_some_and(|f| canon::implies_ethernet(f)) && context.explicit_ethernet {
+            canonical = false;
+        }
+        context.admit(&tlv).map_err(|code| at.refuse(code))?;
+        last = Some(tlv);
+    }
+    if canonical {
+        return Ok(MatchCow::Borrowed(MatchRef { bytes }));
+    }
+    canonicalise(reader).map(MatchCow::Owned)
+}
+
+/// Validates bytes that are canonical by construction.
+pub(super) fn check(bytes: &[u8]) -> Result<(), DecodeError> {
+    fields(Reader::new(bytes, "match")).map(|_| ())
+}
+
+/// Puts the fields one after another into an empty match; a field given twice is an error.
+fn canonicalise(mut reader: Reader<'_>) -> Result<Match, DecodeError> {
+    let mut seen: SmallVec<[(crate::field::Header, u8); 16]> = SmallVec::new();
+    let mut all = Match::new();
+    while !reader.is_empty() {
+        let at = reader;
+        let tlv = Tlv::read(&mut reader)?;
+        let name = (tlv.header, 0);
+        if seen.contains(&name) {
+            return Err(at.refuse(ErrorCode::OFPBMC_DUP_FIELD));
+        }
+        seen.push(name);
+        match tlv.field {
+            Some(field) if !field.is_variable() => all.set(field, tlv.number(), tlv.mask_number()),
+            field => all.set_raw(field, tlv.raw),
+        }
+    }
+    Ok(all)
+}
+
+/// What the fields before this one said.
+#[derive(Debug, Clone, Copy, Default)]
+struct Context {
+    /// `packet_type=(0,0)` was spelt out.
+    explicit_ethernet: bool,
+    /// A packet type other than Ethernet.
+    other_packet_type: Option<u32>,
+    eth_type: Option<u128>,
+    vlan_tagged: bool,
+    later_fragment: bool,
+    ip_proto: Option<u128>,
+    icmp_type: Option<u128>,
+    icmp_code: u128,
+    ct_valid: bool,
+}
+
+impl Context {
+    /// Checks one field against those before it and remembers what later ones ask for.
+    fn admit(&mut self, tlv: &Tlv<'_>) -> Result<(), ErrorCode> {
+        let Some(field) = tlv.field else {
+            return Ok(());
+        };
+        if !self.allows(field.prereq()) {
+            return Err(ErrorCode::OFPBMC_BAD_PREREQ);
+        }
+        if tlv.mask.is_some() && !field.is_maskable() {
+            return Err(ErrorCode::OFPBMC_BAD_MASK);
+        }
+        if tlv.has_stray_bits() {
+            return Err(ErrorCode::OFPBMC_BAD_WILDCARDS);
+        }
+        if !field.is_variable() && tlv.number() & !field.value_mask() != 0 {
+            return Err(ErrorCode::OFPBMC_BAD_VALUE);
+        }
+        self.remember(field, tlv);
+        Ok(())
+    }
+
+    fn remember(&mut self, field: Field, tlv: &Tlv<'_>) {
+        let value = tlv.number();
+        match field {
+            Field::PacketType if value == 0 => self.explicit_ethernet = true,
+            Field::PacketType => self.other_packet_type = u32::try_from(value).ok(),
+            Field::EthType => self.eth_type = Some(value),
+            Field::VlanVid | Field::VlanTci => self.vlan_tagged = value & 0x1000 != 0,
+            Field::IpFrag => self.later_fragment = value & 2 != 0,
+            Field::IpProto => self.ip_proto = Some(value),
+            Field::Icmpv6Type => self.icmp_type = Some(value),
+            Field::Icmpv6Code => self.icmp_code = value,
+            Field::CtState => self.ct_valid = ct_valid(value, tlv.mask_number()),
+            _ => {}
+        }
+    }
+
+    /// The Ethernet type, or the type of a packet that is not Ethernet but in the Ethertype namespace.
+    fn network_type(&self) -> Option<u128> {
+        match self.other_packet_type {
+            Some(packet_type) if packet_type >> 16 == 1 => Some(u128::from(packet_type & 0xffff)),
+            Some(_) => None,
+            None => self.eth_type,
+        }
+    }
+
+    fn allows(&self, prereq: Prereq) -> bool {
+        let eth = self.network_type();
+        let ip = matches!(eth, Some(0x0800 | 0x86dd));
+        let proto = if ip { self.ip_proto } else { None };
+        let transport = |number: u128| proto == Some(number) && !self.later_fragment;
+        let icmp6 = proto == Some(58) && eth == Some(0x86dd);
+        let nd = |kind: u128| icmp6 && self.icmp_type == Some(kind) && self.icmp_code == 0;
+        match prereq {
+            Prereq::None => true,
+            Prereq::Ethernet => self.other_packet_type.is_none(),
+            Prereq::Arp => matches!(eth, Some(0x0806 | 0x8035)),
+            Prereq::VlanVid => self.vlan_tagged,
+            Prereq::Mpls => matches!(eth, Some(0x8847 | 0x8848)),
+            Prereq::Ipv4 => eth == Some(0x0800),
+            Prereq::Ipv6 => eth == Some(0x86dd),
+            Prereq::Ip => ip,
+            Prereq::Tcp => transport(6),
+            Prereq::Udp => transport(17),
+            Prereq::Sctp => transport(132),
+            Prereq::Icmp4 => proto == Some(1) && eth == Some(0x0800),
+            Prereq::Icmp6 => icmp6,
+            Prereq::Nd => nd(135) || nd(136),
+            Prereq::NdSolicit => nd(135),
+            Prereq::NdAdvert => nd(136),
+            Prereq::Ct => self.ct_valid,
+            Prereq::Nsh => eth == Some(0x894f),
+        }
+    }
+}
+
+/// Whether a connection state says that there is a valid connection: one of new, est, rel, rpl, snat, dnat,
+/// or tracked and not invalid.
+fn ct_valid(value: u128, mask: u128) -> bool {
+    let (new_est_rel_rpl, invalid, tracked, nat) = (0x0f, 0x10, 0x20, 0xc0);
+    value & (new_est_rel_rpl | nat) != 0
+        || (value & tracked != 0 && mask & invalid != 0 && value & invalid == 0)
+}

@@ -1,0 +1,65 @@
+//! Hello: which versions each side speaks, and which one the connection will.
+//!
+//! Open vSwitch puts its highest version into the header even where the bridge's `protocols` forbid the
+//! negotiated one, so the bitmap decides whenever there is one.
+
+use bytes::BytesMut;
+
+use super::{HELLO, write_message};
+use crate::cursor::Reader;
+use crate::error::{DecodeError, EncodeError};
+use crate::types::Version;
+use crate::writer::Pad;
+
+/// A hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The version in the header, as its wire number: the highest that the sender speaks.
+    pub highest: u8,
+    /// Bit n set: the sender speaks wire version n. Without a bitmap: every version up to `highest`.
+    pub versions: u32,
+}
+
+impl Hello {
+    /// A hello that offers these versions.
+    pub fn offering(versions: &[Version]) -> Self {
+        let bitmap = versions.iter().fold(0, |bits, version| bits | bit(version.wire()));
+        let highest = versions.iter().max().map_or(0, |version| version.wire());
+        Self { highest, versions: bitmap }
+    }
+
+    pub(crate) fn read(highest: u8, mut r: Reader<'_>) -> Result<Self, DecodeError> {
+        let mut versions =
+            u32::MAX.checked_shr(31_u32.saturating_sub(u32::from(highest))).unwrap_or(u32::MAX);
+        // Elements of other types, and anything that is no element, are ignored as the specification asks.
+        while r.len() >= 4 {
+            let (kind, mut body) = r.tlv("hello element")?;
+            if kind == VERSION_BITMAP && body.len() >= 4 {
+                versions = body.u32()?;
+            }
+        }
+        Ok(Self { highest, versions })
+    }
+
+    /// Appends the message.
+    pub fn encode(&self, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
+        let version = Version::from_wire(self.highest).unwrap_or(Version::V15);
+        write_message(buf, version, HELLO, xid, |w| {
+            w.tlv("hello element", VERSION_BITMAP, Pad::Outside, |w| {
+                w.u32(self.versions);
+                Ok(())
+            })
+        })
+    }
+
+    /// The version that a connection between the two speaks: the highest that both do.
+    pub fn negotiate(&self, ours: &[Version]) -> Option<Version> {
+        ours.iter().copied().filter(|version| self.versions & bit(version.wire()) != 0).max()
+    }
+}
+
+fn bit(wire: u8) -> u32 {
+    1_u32.checked_shl(u32::from(wire)).unwrap_or(0)
+}
+
+const VERSION_BITMAP: u16 = 1;

@@ -1,0 +1,252 @@
+//! Ports: their descriptions and the news about them.
+//!
+//! 1.3, 64 bytes: port u32, pad 4, MAC 6, pad 2, name 16, config u32, state u32, curr u32, advertised u32,
+//! supported u32, peer u32, current speed u32, maximum speed u32 (kb/s). 1.4 and 1.5: port u32, length u16,
+//! pad 2, MAC 6, pad 2, name 16, config u32, state u32, properties; Ethernet's (0) has pad 4 and the last six.
+
+use bytes::BytesMut;
+
+use super::{PORT_STATUS, write_message};
+use crate::cursor::Reader;
+use crate::error::{DecodeError, EncodeError, Malformed};
+use crate::error_code::ErrorCode;
+use crate::types::{Mac, OfPort, Version};
+use crate::writer::{Pad, Writer};
+
+bitflags::bitflags! {
+    /// What the link is like.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct PortState: u32 {
+        /// No carrier.
+        const LINK_DOWN = 1;
+        /// Kept from forwarding.
+        const BLOCKED = 2;
+        /// Good for fast fail-over.
+        const LIVE = 4;
+        // Other bits survive a round trip.
+        const _ = !0;
+    }
+}
+
+bitflags::bitflags! {
+    /// What the port was told.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct PortConfig: u32 {
+        /// Down by decree.
+        const PORT_DOWN = 1;
+        /// Drops what it receives.
+        const NO_RECV = 1 << 2;
+        /// Drops what it should send.
+        const NO_FWD = 1 << 5;
+        /// Sends no packet-ins.
+        const NO_PACKET_IN = 1 << 6;
+        // Other bits survive a round trip.
+        const _ = !0;
+    }
+}
+
+/// Rates and modes of an Ethernet port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EthernetPort {
+    /// Modes in use, as bits.
+    pub current: u32,
+    /// Modes offered to the peer.
+    pub advertised: u32,
+    /// Modes there could be.
+    pub supported: u32,
+    /// Modes the peer offers.
+    pub peer: u32,
+    /// Speed in kb/s.
+    pub current_speed: u32,
+    /// Speed that there could be, in kb/s.
+    pub max_speed: u32,
+}
+
+/// The description of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port<'a> {
+    /// Its number.
+    pub number: OfPort,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// Its name, at most 15 bytes: longer names are cut by the protocol.
+    pub name: &'a [u8],
+    /// What it was told.
+    pub config: PortConfig,
+    /// What it is like.
+    pub state: PortState,
+    /// What Ethernet says.
+    pub ethernet: EthernetPort,
+}
+
+impl<'a> Port<'a> {
+    /// The name as text, if it is one.
+    pub fn name_str(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.name).ok()
+    }
+
+    /// Reads one description, leaving the reader behind it.
+    pub(crate) fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let number = OfPort(reader.u32()?);
+        let mut r = if version == Version::V13 {
+            reader.skip(4)?;
+            reader.sub(V13_LEN, "port")?
+        } else {
+            let len = usize::from(reader.u16()?);
+            reader.skip(2)?;
+            let body = len.checked_sub(8).ok_or_else(|| reader.fail(Malformed::BadLength(0)))?;
+            reader.sub(body, "port")?
+        };
+        let mac = Mac(r.array()?);
+        r.skip(2)?;
+        let field = r.take(NAME_LEN)?;
+        let name = field.split(|b| *b == 0).next().unwrap_or_default();
+        let config = PortConfig::from_bits_retain(r.u32()?);
+        let state = PortState::from_bits_retain(r.u32()?);
+        let ethernet =
+            if version == Version::V13 { EthernetPort::read(&mut r)? } else { properties(&mut r)? };
+        Ok(Self { number, mac, name, config, state, ethernet })
+    }
+
+    /// Appends the description.
+    pub(crate) fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let start = w.position();
+        w.u32(self.number.0);
+        if w.version() == Version::V13 {
+            w.zeros(4);
+            self.write_common(w);
+            self.ethernet.write(w);
+            return Ok(());
+        }
+        w.sized("port", start, Pad::None, |w| {
+            w.zeros(2);
+            self.write_common(w);
+            w.tlv("port property", 0, Pad::None, |w| {
+                w.zeros(4);
+                self.ethernet.write(w);
+                Ok(())
+            })
+        })
+    }
+
+    fn write_common(&self, w: &mut Writer<'_>) {
+        w.bytes(&self.mac.0);
+        w.zeros(2);
+        let name = self.name.get(..NAME_LEN).unwrap_or(self.name);
+        w.bytes(name);
+        w.zeros(NAME_LEN.saturating_sub(name.len()));
+        w.u32(self.config.bits());
+        w.u32(self.state.bits());
+    }
+}
+
+impl EthernetPort {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            current: r.u32()?,
+            advertised: r.u32()?,
+            supported: r.u32()?,
+            peer: r.u32()?,
+            current_speed: r.u32()?,
+            max_speed: r.u32()?,
+        })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        let words =
+            [self.current, self.advertised, self.supported, self.peer, self.current_speed, self.max_speed];
+        words.into_iter().for_each(|word| w.u32(word));
+    }
+}
+
+/// Ethernet's property; others (optical, experimenters) are skipped.
+fn properties(r: &mut Reader<'_>) -> Result<EthernetPort, DecodeError> {
+    let mut ethernet = EthernetPort::default();
+    while !r.is_empty() {
+        let (kind, mut body) = r.tlv("port property")?;
+        if kind == 0 {
+            body.skip(4)?;
+            ethernet = EthernetPort::read(&mut body)?;
+        }
+    }
+    Ok(ethernet)
+}
+
+/// What happened to a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortReason {
+    /// It came.
+    Add,
+    /// It went.
+    Delete,
+    /// It changed.
+    Modify,
+}
+
+/// News about a port: reason u8, pad 7, description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortStatus<'a> {
+    /// What happened.
+    pub reason: PortReason,
+    /// The port, as it is now or was last.
+    pub port: Port<'a>,
+}
+
+impl<'a> PortStatus<'a> {
+    pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let reason = match r.u8()? {
+            0 => PortReason::Add,
+            1 => PortReason::Delete,
+            2 => PortReason::Modify,
+            _ => return Err(r.refuse(ErrorCode::NXBRC_BAD_REASON)),
+        };
+        r.skip(7)?;
+        Ok(Self { reason, port: Port::read(r, version)? })
+    }
+
+    /// Appends the message, as a switch does.
+    pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
+        write_message(buf, version, PORT_STATUS, xid, |w| {
+            w.u8(match self.reason {
+                PortReason::Add => 0,
+                PortReason::Delete => 1,
+                PortReason::Modify => 2,
+            });
+            w.zeros(7);
+            self.port.write(w)
+        })
+    }
+}
+
+/// The descriptions of one reply; stops after an error.
+#[derive(Debug, Clone)]
+pub struct PortIter<'a> {
+    reader: Reader<'a>,
+    version: Version,
+}
+
+impl<'a> PortIter<'a> {
+    pub(crate) fn new(reader: Reader<'a>, version: Version) -> Self {
+        Self { reader: reader.named("port"), version }
+    }
+}
+
+impl<'a> Iterator for PortIter<'a> {
+    type Item = Result<Port<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.reader.is_empty() {
+            return None;
+        }
+        let port = Port::read(&mut self.reader, self.version);
+        if port.is_err() {
+            self.reader.rest();
+        }
+        Some(port)
+    }
+}
+
+/// Bytes of a name with its final zero.
+const NAME_LEN: usize = 16;
+/// Bytes of a 1.3 description after number and padding.
+const V13_LEN: usize = 56;

@@ -1,0 +1,157 @@
+//! One field in wire form: header, value and mask, read from bytes or written to them.
+//!
+//! Owns the OXM/NXM TLV format, experimenter headers included. Must not know the order or the prerequisites
+//! within a match.
+
+use crate::cursor::Reader;
+use crate::error::{DecodeError, EncodeError, Malformed};
+use crate::error_code::ErrorCode;
+use crate::field::{CLASS_EXPERIMENTER, Field, Header, ones};
+use crate::limits::MAX_FIELD_LEN;
+use crate::writer::Writer;
+
+/// A field with its value, as it stands on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tlv<'a> {
+    /// Header and payload together.
+    pub raw: &'a [u8],
+    /// Who it is.
+    pub header: Header,
+    /// The field, if the table knows it.
+    pub field: Option<Field>,
+    /// The value, big-endian.
+    pub value: &'a [u8],
+    /// The mask, of the value's length, if there is one.
+    pub mask: Option<&'a [u8]>,
+}
+
+impl<'a> Tlv<'a> {
+    /// Reads one from the front of `reader`.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let start = *reader;
+        let head = FullHeader::read(reader)?;
+        let payload = reader.take(head.payload)?;
+        let raw_len = start.len().saturating_sub(reader.len());
+        let raw = start.peek().get(..raw_len).unwrap_or_default();
+        let bad_len = || start.refuse(ErrorCode::OFPBMC_BAD_LEN);
+        let (value, mask) = if head.masked {
+            if payload.len() % 2 != 0 {
+                return Err(bad_len());
+            }
+            let (value, mask) = payload.split_at_checked(payload.len() / 2).ok_or_else(bad_len)?;
+            (value, Some(mask))
+        } else {
+            (payload, None)
+        };
+        let field = Field::from_header(head.header);
+        if let Some(field) = field {
+            let fits =
+                if field.is_variable() { value.len() <= MAX_FIELD_LEN } else { value.len() == field.bytes() };
+            if !fits {
+                return Err(bad_len());
+            }
+        }
+        Ok(Self { raw, header: head.header, field, value, mask })
+    }
+
+    /// The value as a number; of values longer than 16 bytes the low 128 bits.
+    pub fn number(&self) -> u128 {
+        number(self.value)
+    }
+
+    /// The mask as a number, all ones without a mask.
+    pub fn mask_number(&self) -> u128 {
+        self.mask.map_or_else(|| ones(bit_len(self.value)), number)
+    }
+
+    /// Whether some value bit lies outside the mask.
+    pub fn has_stray_bits(&self) -> bool {
+        self.mask.is_some_and(|mask| self.value.iter().zip(mask).any(|(v, m)| v & !m != 0))
+    }
+}
+
+/// A header on the wire, which says length and whether there is a mask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FullHeader {
+    pub(crate) header: Header,
+    pub(crate) masked: bool,
+    /// Bytes of value and mask.
+    pub(crate) payload: usize,
+}
+
+impl FullHeader {
+    /// Reads 4 bytes, or 8 of an experimenter's field.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let start = *reader;
+        let class = reader.u16()?;
+        let number = reader.u8()?;
+        let len = usize::from(reader.u8()?);
+        let (experimenter, payload) = if class == CLASS_EXPERIMENTER {
+            let payload = len.checked_sub(4).ok_or_else(|| start.fail(Malformed::BadLength(4)))?;
+            (reader.u32()?, payload)
+        } else {
+            (0, len)
+        };
+        Ok(Self {
+            header: Header { class, number: number >> 1, experimenter },
+            masked: number & 1 != 0,
+            payload,
+        })
+    }
+
+    /// Writes it.
+    pub(crate) fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let experimenter = self.header.class == CLASS_EXPERIMENTER;
+        let len = self.payload.saturating_add(if experimenter { 4 } else { 0 });
+        let len = u8::try_from(len).map_err(|_| EncodeError::TooLong { what: "field", len })?;
+        w.u16(self.header.class);
+        w.u8((self.header.number << 1) | u8::from(self.masked));
+        w.u8(len);
+        if experimenter {
+            w.u32(self.header.experimenter);
+        }
+        Ok(())
+    }
+}
+
+/// Writes a field of at most 16 bytes with a mask unless the mask is exact.
+pub(crate) fn write_field(
+    w: &mut Writer<'_>,
+    field: Field,
+    value: u128,
+    mask: u128,
+) -> Result<(), EncodeError> {
+    let masked = mask & field.exact_mask() != field.exact_mask();
+    let bytes = field.bytes();
+    write_header(w, field, masked, bytes)?;
+    w.uint(value, bytes);
+    if masked {
+        w.uint(mask, bytes);
+    }
+    Ok(())
+}
+
+/// Writes a field's header for values of `bytes` bytes.
+pub(crate) fn write_header(
+    w: &mut Writer<'_>,
+    field: Field,
+    masked: bool,
+    bytes: usize,
+) -> Result<(), EncodeError> {
+    let version = w.version();
+    let Some(header) = field.header(version) else {
+        return Err(EncodeError::Version { what: field.name(), version });
+    };
+    let payload = if masked { bytes.saturating_mul(2) } else { bytes };
+    FullHeader { header, masked, payload }.write(w)
+}
+
+/// The big-endian number in `bytes`.
+pub(crate) fn number(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0, |n, byte| (n << 8) | u128::from(*byte))
+}
+
+/// Bits in `bytes`.
+pub(crate) fn bit_len(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX).saturating_mul(8)
+}

@@ -1,0 +1,113 @@
+//! Printing flows: the line of a dump, and the text that adds the flow.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use crate::flow::{DEFAULT_PRIORITY, Flow, FlowFlags, FlowKeyRef, FlowStats};
+use crate::instruction::InstructionsRef;
+use crate::matching::MatchRef;
+use crate::text::match_out::{self, Separator};
+
+/// The line of `dump-flows`, which separates by `, ` before the match and by a blank after flags.
+pub(crate) fn write_stats(out: &mut dyn Write, s: &FlowStats<'_>) -> fmt::Result {
+    write!(out, "cookie={:#x}, duration=", s.cookie)?;
+    write_duration(out, s.duration)?;
+    write!(out, ", table={}, ", s.table)?;
+    if let Some(packets) = s.packet_count {
+        write!(out, "n_packets={packets}, ")?;
+    }
+    if let Some(bytes) = s.byte_count {
+        write!(out, "n_bytes={bytes}, ")?;
+    }
+    if s.idle_timeout != 0 {
+        write!(out, "idle_timeout={}, ", s.idle_timeout)?;
+    }
+    if s.hard_timeout != 0 {
+        write!(out, "hard_timeout={}, ", s.hard_timeout)?;
+    }
+    write_flags(out, s.flags, ' ')?;
+    if s.importance != 0 {
+        write!(out, "importance={}, ", s.importance)?;
+    }
+    if let Some(idle) = s.idle_age {
+        write!(out, "idle_age={}, ", idle.as_secs())?;
+    }
+    write_rest(out, s.priority, s.matching.as_ref(), s.instructions())
+}
+
+/// `priority=…,match actions=…`, where a lone `actions` has no blank before it.
+pub(crate) fn write_rest(
+    out: &mut dyn Write,
+    priority: u16,
+    matching: MatchRef<'_>,
+    instructions: InstructionsRef<'_>,
+) -> fmt::Result {
+    let mut sep = Separator::default();
+    write_priority(out, priority, &mut sep)?;
+    match_out::write(out, matching, &mut sep)?;
+    if sep.is_started() {
+        out.write_char(' ')?;
+    }
+    write!(out, "actions={instructions}")
+}
+
+fn write_priority(out: &mut dyn Write, priority: u16, sep: &mut Separator) -> fmt::Result {
+    if priority == DEFAULT_PRIORITY {
+        return Ok(());
+    }
+    sep.next(out)?;
+    write!(out, "priority={priority}")
+}
+
+/// Flags by name, each followed by `after`.
+pub(crate) fn write_flags(out: &mut dyn Write, flags: FlowFlags, after: char) -> fmt::Result {
+    for (flag, name) in FLAG_NAMES {
+        if flags.contains(*flag) {
+            write!(out, "{name}{after}")?;
+        }
+    }
+    let unknown = flags.bits() & !KNOWN_FLAGS;
+    if unknown == 0 { Ok(()) } else { write!(out, "unknown_flags(0x{unknown:x}){after}") }
+}
+
+/// Seconds with the nanoseconds that are there: `1.5s`.
+pub(crate) fn write_duration(out: &mut dyn Write, time: Duration) -> fmt::Result {
+    // ovs-ofctl prints milliseconds when it has nanoseconds, and then trims nothing.
+    write!(out, "{}.{:03}s", time.as_secs(), time.subsec_millis())
+}
+
+/// The text that adds the flow.
+pub(crate) fn write_flow(out: &mut dyn Write, flow: &Flow) -> fmt::Result {
+    write!(out, "cookie={:#x},table={},", flow.cookie, flow.table)?;
+    for (name, value) in [
+        ("idle_timeout", flow.idle_timeout),
+        ("hard_timeout", flow.hard_timeout),
+        ("importance", flow.importance),
+    ] {
+        if value != 0 {
+            write!(out, "{name}={value},")?;
+        }
+    }
+    write_flags(out, flow.flags, ',')?;
+    write_rest(out, flow.priority, flow.matching.as_ref(), flow.instructions.as_ref())
+}
+
+/// `table=10,priority=200,arp,in_port=4`.
+pub(crate) fn write_key(out: &mut dyn Write, key: FlowKeyRef<'_>) -> fmt::Result {
+    write!(out, "table={},priority={}", key.table, key.priority)?;
+    if !key.matching.as_bytes().is_empty() {
+        out.write_char(',')?;
+    }
+    match_out::write(out, key.matching, &mut Separator::default())
+}
+
+/// The names of flags, in the order of display.
+pub(crate) const FLAG_NAMES: &[(FlowFlags, &str)] = &[
+    (FlowFlags::SEND_FLOW_REM, "send_flow_rem"),
+    (FlowFlags::CHECK_OVERLAP, "check_overlap"),
+    (FlowFlags::RESET_COUNTS, "reset_counts"),
+    (FlowFlags::NO_PACKET_COUNTS, "no_packet_counts"),
+    (FlowFlags::NO_BYTE_COUNTS, "no_byte_counts"),
+];
+
+const KNOWN_FLAGS: u16 = 31;
