@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use ebpf::Dataplane;
 
 use crate::eventually::wait_for;
 use crate::flows;
@@ -17,6 +18,9 @@ use crate::wire::link_names;
 
 /// Withdrawal is over when DEL answers; this much is for the kernel, which takes links away behind us.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// `limits.max_endpoints` of every lab: the default, for the layout of the maps depends on it.
+const MAX_ENDPOINTS: u32 = 512;
 
 /// What is left although no pod is; waits for it to go first.
 pub(crate) fn wait_until_none(lab: &Lab) -> Vec<String> {
@@ -30,7 +34,32 @@ pub(crate) fn wait_until_none(lab: &Lab) -> Vec<String> {
 /// What may not outlive the agent's clean end when there is no pod.
 pub(crate) fn after_the_agent(lab: &Lab) -> Vec<String> {
     let socket = lab.ground().socket();
-    if socket.exists() { vec![format!("{} outlived the agent", socket.display())] } else { Vec::new() }
+    let mut left = map_entries(&lab.room_path("bpf/underpass"));
+    if socket.exists() {
+        left.push(format!("{} outlived the agent", socket.display()));
+    }
+    left
+}
+
+/// Entries of the pinned maps that speak of an endpoint. Read through the loader, once nobody else uses it.
+fn map_entries(bpf_dir: &Path) -> Vec<String> {
+    if !bpf_dir.exists() {
+        return Vec::new();
+    }
+    match Dataplane::open(bpf_dir, MAX_ENDPOINTS).and_then(|maps| {
+        Ok([
+            format!("{:?}", maps.ports()?),
+            format!("{:?}", maps.sources()?),
+            format!("{:?}", maps.macs()?),
+            format!("{:?}", maps.locals()?),
+            format!("{:?}", maps.watches()?),
+        ])
+    }) {
+        Ok(maps) => {
+            maps.into_iter().filter(|map| map != "{}").map(|map| format!("map entries: {map}")).collect()
+        }
+        Err(error) => vec![format!("the pinned maps cannot be read: {error}")],
+    }
 }
 
 /// Processes that still run in the node's namespace.

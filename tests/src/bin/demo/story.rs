@@ -41,7 +41,7 @@ pub(crate) fn cast<'lab>(lab: &'lab Lab, screen: &mut Screen) -> Cast<'lab> {
     let cast = Cast { lab, cart, till, depot };
     let line = |of: &dyn Fn(&Pod<'_>) -> String, gateway: &str| {
         let [cart, till, depot] = [&cast.cart, &cast.till, &cast.depot].map(of);
-        Screen::say(&format!("   {cart:<18} {till:<18} {depot:<18} {gateway}").trim_end());
+        Screen::say(format!("   {cart:<18} {till:<18} {depot:<18} {gateway}").trim_end());
     };
     let [v4, v6] = [0, 1].map(|family| lab.gateway_ips()[family].to_string());
     line(&|pod| format!("pod lab/{}", pod.name()), "gateway");
