@@ -29,7 +29,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     setup::ensure(Scope::Build)?;
     let profile = if args.release { Profile::Release } else { Profile::Debug };
-    let directory = product(profile, &[])?;
+    let work = Work::begin("build");
+    let directory = product(&work, profile, &[])?;
+    work.done();
     for name in PRODUCT {
         println!("{}", directory.join(name).display());
     }
@@ -43,22 +45,19 @@ pub(crate) enum Profile {
 }
 
 /// Builds the product and `more` (cargo's words), and gives the directory of the binaries.
-pub(crate) fn product(profile: Profile, more: &[&str]) -> Result<PathBuf> {
-    let work = Work::begin("build");
+pub(crate) fn product(work: &Work, profile: Profile, more: &[&str]) -> Result<PathBuf> {
     let shell = Shell::new()?;
     let packages = PRODUCT.iter().flat_map(|name| ["-p", name]);
     let (flag, directory) = match profile {
         Profile::Debug => (None, "debug"),
         Profile::Release => (Some("--release"), "release"),
     };
-    // Without further words: one cargo call, one resolution of features.
     let build = cargo(&shell, &["build"]).args(packages).args(flag);
     process::output_seen(build, BUILD_DEADLINE, |line| work.note(line))?;
     if !more.is_empty() {
         let build = cargo(&shell, &["build"]).args(flag).args(more);
         process::output_seen(build, BUILD_DEADLINE, |line| work.note(line))?;
     }
-    work.done();
     Ok(places::target()?.join(directory))
 }
 

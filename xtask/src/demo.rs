@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build::{self, Profile};
 use crate::places;
+use crate::progress::Work;
 use crate::setup::{self, Scope, kernels};
 use crate::test::{BIN_DIR_VARIABLE, DATAPATH_VARIABLE, KERNEL_DATAPATH, USERSPACE_DATAPATH, require_root};
 use crate::vm::{Guest, Outcome};
@@ -35,7 +36,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     require_root("demo")?;
     setup::ensure(if args.vm { Scope::Vm } else { Scope::Lab })?;
-    let binaries = build::product(Profile::Debug, &["-p", "e2e", "--bin", "demo"])?;
+    let work = Work::begin("build");
+    let binaries = build::product(&work, Profile::Debug, &["-p", "e2e", "--bin", "demo"])?;
+    work.done();
     if args.vm { in_guest(&binaries) } else { here(&binaries, args.keep) }
 }
 

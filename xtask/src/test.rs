@@ -58,23 +58,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         docs(&mut steps)?;
     }
     check::unit_tests(&mut steps, filter)?;
-    let mut binaries = Err(anyhow::anyhow!("the product was not built"));
-    steps.step("build of the product", |_| {
-        binaries = build::product(Profile::Debug, &[]);
-        Ok(binaries.as_ref().map(|_| ()).map_err(|error| anyhow::anyhow!("{error:#}")).into())
+    let mut binaries = None;
+    steps.step("build of the product", |work| {
+        binaries = Some(build::product(work, Profile::Debug, &[])?);
+        Ok(Ok(()).into())
     })?;
-    if let Ok(binaries) = binaries {
+    if let Some(binaries) = binaries {
         lab_here(&mut steps, &binaries, filter)?;
         if !args.quick && !args.no_vm {
             lab_in_guests(&mut steps, &binaries, filter)?;
         }
     }
-    if let Some(filter) = filter
-        && !steps.any_test_ran()
-    {
-        bail!("no test has {filter:?} in its name");
+    let verdict = steps.finish();
+    match filter {
+        Some(filter) if !steps.any_test_ran() => bail!("no test ran that has {filter:?} in its name"),
+        _ => Ok(verdict),
     }
-    Ok(steps.finish())
 }
 
 /// Fails at once, with words, where `verb` cannot work.
@@ -121,10 +120,12 @@ fn lab_in_guest(work: &Work, series: &str, binaries: &Path, filter: Option<&str>
     let guest = Guest {
         timeout: GUEST_DEADLINE,
         directory: places::root().join("tests"),
-        environment: vec![
-            (BIN_DIR_VARIABLE.to_owned(), text(binaries)?),
-            (DATAPATH_VARIABLE.to_owned(), KERNEL_DATAPATH.to_owned()),
-        ],
+        environment: handed_on()
+            .chain([
+                (BIN_DIR_VARIABLE.to_owned(), text(binaries)?),
+                (DATAPATH_VARIABLE.to_owned(), KERNEL_DATAPATH.to_owned()),
+            ])
+            .collect(),
         ..Guest::new(series)?
     };
     // $0 is the filter; each binary runs, whatever the one before came to.
@@ -144,6 +145,12 @@ fn lab_in_guest(work: &Work, series: &str, binaries: &Path, filter: Option<&str>
         Outcome::TimedOut => bail!("the guest was not done after {GUEST_DEADLINE:?}"),
         Outcome::Died(log) => bail!("the guest died; the end of its kernel log:\n{log}"),
     }
+}
+
+/// What the caller set for the lab or for libtest, as the lab on this machine sees it too.
+fn handed_on() -> impl Iterator<Item = (String, String)> {
+    let ours = |name: &str| name.starts_with("LAB_") || name.starts_with("RUST_");
+    std::env::vars().filter(move |(name, _)| ours(name))
 }
 
 /// The lab's test binaries, built and not run.
