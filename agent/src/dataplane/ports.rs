@@ -83,7 +83,8 @@ impl PortsHandle {
     }
 
     /// Puts a port on a bridge, in one transaction. A port of that name that is ours or ovs-cni's is changed
-    /// in place, or moved if it is on another bridge; any other is an error.
+    /// in place, or moved if it is on another bridge; any other is an error. Where the published picture was
+    /// behind, the database is asked and a second transaction made: three calls at most, each with a deadline.
     pub async fn add_port(&self, port: NewPort) -> Result<(), PortError> {
         let client = self.client()?;
         let pictured = self.pictured(&port.name);
@@ -166,6 +167,6 @@ impl PortsHandle {
     }
 }
 
-/// How long a transaction may take. A commit takes 0.3 to 0.6 ms (3.1, up to 1,000 ports); the server's own
+/// How long one call may take. A commit takes 0.3 to 0.6 ms (3.1, up to 1,000 ports); the server's own
 /// compaction of its file holds it up for some 100 ms. After this, the outcome counts as unknown.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);

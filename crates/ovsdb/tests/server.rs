@@ -290,6 +290,9 @@ async fn a_lock_passes_to_the_next_and_can_be_stolen() {
     first.steal(&lock).await.unwrap();
     assert!(matches!(second_events.recv().await, Some(Event::Stolen(name)) if name == lock.as_str()));
     assert!(first_events.try_recv().is_none());
+    // The one it was stolen from keeps its place in the queue.
+    first.unlock(&lock).await.unwrap();
+    assert!(matches!(second_events.recv().await, Some(Event::Locked(name)) if name == lock.as_str()));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! sends the effects of one transaction together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ovsdb::Uuid;
@@ -184,6 +185,9 @@ impl Feature {
 }
 
 /// A port of a bridge: one interface, or a bond of several.
+///
+/// The large parts are shared between the values published one after another: most changes touch one port of
+/// hundreds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// Its row.
@@ -203,9 +207,9 @@ pub struct Port {
     /// A QoS record shapes what leaves the port.
     pub has_qos: bool,
     /// As in the database.
-    pub external_ids: BTreeMap<String, String>,
+    pub external_ids: Arc<BTreeMap<String, String>>,
     /// Usually one; the members of a bond otherwise.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Arc<[Interface]>,
 }
 
 impl Port {
@@ -458,9 +462,13 @@ pub(super) mod tests {
             trunks: BTreeSet::new(),
             is_protected: false,
             has_qos: false,
-            external_ids: BTreeMap::from([("owner".to_owned(), "underpass".to_owned())]),
-            interfaces: vec![interface],
+            external_ids: Arc::new(BTreeMap::from([("owner".to_owned(), "underpass".to_owned())])),
+            interfaces: Arc::new([interface]),
         }
+    }
+
+    pub(in super::super) fn interface(port: &mut Port) -> &mut Interface {
+        &mut Arc::get_mut(&mut port.interfaces).unwrap()[0]
     }
 
     fn blockers(change: impl FnOnce(&mut Ovs, &mut Bridge)) -> Vec<String> {
@@ -513,11 +521,14 @@ pub(super) mod tests {
         };
         check(|port| port.is_protected = true, &["the port is protected"]);
         check(|port| port.has_qos = true, &["the port has a QoS record"]);
-        check(|port| port.interfaces[0].policing.rate_kbps = 1, &["the port is policed"]);
-        check(|port| port.interfaces[0].policing.rate_kpps = 1, &["the port is policed"]);
+        check(|port| interface(port).policing.rate_kbps = 1, &["the port is policed"]);
+        check(|port| interface(port).policing.rate_kpps = 1, &["the port is policed"]);
         check(|port| port.vlan_mode = Some(VlanMode::NativeUntagged), &["the port is a trunk"]);
         check(|port| (port.vlan_mode, port.tag) = (None, None), &["the port is a trunk"]);
-        check(|port| port.interfaces.push(port.interfaces[0].clone()), &["the port is a bond"]);
+        check(
+            |port| port.interfaces = [port.interfaces.clone(), port.interfaces.clone()].concat().into(),
+            &["the port is a bond"],
+        );
         check(
             |port| (port.is_protected, port.has_qos) = (true, true),
             &["the port is protected", "the port has a QoS record"],
@@ -544,7 +555,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_openflow_port_number_is_positive() {
-        let mut interface = port().interfaces.remove(0);
+        let mut interface = port().interfaces[0].clone();
         for (ofport, number) in [(None, None), (Some(-1), None), (Some(0), None), (Some(9), Some(9))] {
             interface.ofport = ofport;
             assert_eq!(interface.openflow_port(), number);

@@ -1,6 +1,7 @@
 //! The cache of the database turned into an [`Ovs`] value: what is monitored, and what the columns mean. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ovsdb::{Cache, MonitorSpec, Row, Uuid};
 
@@ -59,8 +60,9 @@ pub(super) fn spec() -> MonitorSpec {
         .table("Flow_Sample_Collector_Set", ["bridge"])
 }
 
-/// The value of a connected database.
-pub(super) fn read(cache: &Cache, lock: Lock) -> Ovs {
+/// The value of a connected database. Ports of which no row was `touched` are taken over from the value before
+/// it: reading all of them takes 5 µs each, after every one of many small changes.
+pub(super) fn read(cache: &Cache, lock: Lock, before: &Ovs, touched: &BTreeSet<Uuid>) -> Ovs {
     // The schema allows one row at most (maxRows 1); none before `ovs-vsctl init`.
     let empty = Row::default();
     let root = cache.rows("Open_vSwitch").next().map_or(&empty, |(_, row)| row);
@@ -81,7 +83,10 @@ pub(super) fn read(cache: &Cache, lock: Lock) -> Ovs {
     };
     for (uuid, row) in cache.rows("Bridge") {
         let mut bridge = bridge(uuid, row, sampled.contains(&uuid));
-        for port in row.uuids("ports").filter_map(|uuid| port(cache, uuid, &bridge.name)) {
+        for uuid in row.uuids("ports") {
+            let Some(row) = cache.row("Port", uuid) else { continue };
+            let port = unchanged(before, touched, uuid, row, &bridge.name)
+                .unwrap_or_else(|| port(cache, uuid, row, &bridge.name));
             bridge.ports.insert(port.name.clone());
             if let Some(local) = port.interface().filter(|_| port.name == bridge.name) {
                 (bridge.local_mtu, bridge.local_mac) = (local.mtu, local.mac_in_use);
@@ -91,6 +96,15 @@ pub(super) fn read(cache: &Cache, lock: Lock) -> Ovs {
         ovs.bridges.insert(bridge.name.clone(), bridge);
     }
     ovs
+}
+
+/// The port as it was read before, if it is still so.
+fn unchanged(before: &Ovs, touched: &BTreeSet<Uuid>, uuid: Uuid, row: &Row, bridge: &str) -> Option<Port> {
+    if touched.contains(&uuid) || row.uuids("interfaces").any(|interface| touched.contains(&interface)) {
+        return None;
+    }
+    let port = before.ports.get(row.text("name")?)?;
+    (port.uuid == uuid && port.bridge == bridge).then(|| port.clone())
 }
 
 fn bridge(uuid: Uuid, row: &Row, is_sampled: bool) -> Bridge {
@@ -125,10 +139,9 @@ fn features(row: &Row, is_sampled: bool) -> BTreeSet<Feature> {
     features.into_iter().filter(|(_, is_on)| *is_on).map(|(feature, _)| feature).collect()
 }
 
-fn port(cache: &Cache, uuid: Uuid, bridge: &str) -> Option<Port> {
-    let row = cache.row("Port", uuid)?;
+fn port(cache: &Cache, uuid: Uuid, row: &Row, bridge: &str) -> Port {
     let interface = |uuid| cache.row("Interface", uuid).map(|row| interface(uuid, row));
-    Some(Port {
+    Port {
         uuid,
         name: text(row, "name"),
         bridge: bridge.to_owned(),
@@ -137,9 +150,9 @@ fn port(cache: &Cache, uuid: Uuid, bridge: &str) -> Option<Port> {
         trunks: vlans(row, "trunks"),
         is_protected: row.is_true("protected"),
         has_qos: !row.is_empty("qos"),
-        external_ids: row.map("external_ids"),
+        external_ids: Arc::new(row.map("external_ids")),
         interfaces: row.uuids("interfaces").filter_map(interface).collect(),
-    })
+    }
 }
 
 fn interface(uuid: Uuid, row: &Row) -> Interface {

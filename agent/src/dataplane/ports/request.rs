@@ -5,6 +5,7 @@
 //! made from a stale picture is refused by the database and can be made again, and a success is a success.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ovsdb::{
@@ -130,17 +131,17 @@ pub struct Outage(pub String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
     uuid: Uuid,
-    external_ids: BTreeMap<String, String>,
+    external_ids: Arc<BTreeMap<String, String>>,
 }
 
 impl Known {
     pub(super) fn of_port(port: &Port) -> Self {
-        Self { uuid: port.uuid, external_ids: port.external_ids.clone() }
+        Self { uuid: port.uuid, external_ids: Arc::clone(&port.external_ids) }
     }
 
     /// Reads a row of [`lookup`].
     pub(super) fn of_row(row: &Row) -> Option<Self> {
-        Some(Self { uuid: row.uuid("_uuid")?, external_ids: row.map("external_ids") })
+        Some(Self { uuid: row.uuid("_uuid")?, external_ids: Arc::new(row.map("external_ids")) })
     }
 
     /// Refuses a row that is not ours to touch.
@@ -152,7 +153,7 @@ impl Known {
     /// Fails the transaction unless the row is there with the external_ids that were seen: whose it is, and
     /// which keys an update has to clear, is decided from them.
     fn guard(&self, name: &str) -> Operation {
-        let same = vec![Condition::row(self.uuid), Condition::equal("external_ids", &self.external_ids)];
+        let same = vec![Condition::row(self.uuid), Condition::equal("external_ids", &*self.external_ids)];
         Operation::wait("Port", same, Until::Equal).set("name", name)
     }
 }
@@ -354,7 +355,7 @@ fn details_text(details: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ovs::tests::port;
+    use super::super::ovs::tests::{interface, port};
     use super::*;
 
     fn wanted() -> NewPort {
@@ -375,8 +376,8 @@ mod tests {
             |port| port.tag = Some(5),
             |port| port.vlan_mode = None,
             |port| port.trunks = BTreeSet::from([5]),
-            |port| port.external_ids.clear(),
-            |port| port.interfaces[0].ofport_request = Some(5),
+            |port| port.external_ids = Arc::default(),
+            |port| interface(port).ofport_request = Some(5),
         ];
         for change in changes {
             let mut port = port();
@@ -384,7 +385,7 @@ mod tests {
             assert!(!wanted().is_satisfied_by(&port), "{port:?}");
         }
         let mut port = port();
-        port.external_ids.insert("iface-id".to_owned(), "x".to_owned());
+        Arc::make_mut(&mut port.external_ids).insert("iface-id".to_owned(), "x".to_owned());
         assert!(wanted().is_satisfied_by(&port), "keys of others do not matter");
     }
 
@@ -402,8 +403,8 @@ mod tests {
     #[test]
     fn only_ports_of_ours_or_of_ovs_cni_may_be_touched() {
         let check = |owner: Option<&str>, expected: Result<(), &str>| {
-            let external_ids =
-                owner.map(|owner| ("owner".to_owned(), owner.to_owned())).into_iter().collect();
+            let key = owner.map(|owner| ("owner".to_owned(), owner.to_owned()));
+            let external_ids = Arc::new(key.into_iter().collect());
             let outcome =
                 Known { uuid: Uuid(1), external_ids }.check_owner("v1").map_err(|error| error.to_string());
             assert_eq!(outcome, expected.map_err(str::to_owned));
@@ -418,7 +419,7 @@ mod tests {
     fn an_update_replaces_our_keys_and_leaves_those_of_others() {
         let known =
             ["owner", "underpass-ips", "contNetns", "iface-id"].map(|key| (key.to_owned(), String::new()));
-        let known = Known { uuid: Uuid(1), external_ids: BTreeMap::from(known) };
+        let known = Known { uuid: Uuid(1), external_ids: Arc::new(BTreeMap::from(known)) };
         assert_eq!(our_keys(&known, &wanted()), BTreeSet::from(["contNetns", "owner", "underpass-ips"]));
     }
 

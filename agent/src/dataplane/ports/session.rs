@@ -3,7 +3,7 @@
 //! Connection and everything that reads from it live in one `select!`, so the end of either ends both, and
 //! nothing of an old connection can reach a new one.
 
-use std::error::Error;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::PortsConfig;
 use super::ovs::{Lock, Ovs, State};
 use super::read::{read, spec};
+use crate::report::chain;
 
 /// The task behind a [`PortsHandle`](super::PortsHandle).
 #[derive(Debug)]
@@ -65,21 +66,26 @@ impl Ports {
             Ok(opened) => opened,
             Err(loss) => return loss,
         };
-        self.publish(read(&cache, lock));
+        // Nothing read on an earlier connection is taken over: rows may have changed unseen.
+        self.publish(read(&cache, lock, &Ovs::unknown(Instant::now().into_std()), &BTreeSet::new()));
         self.client.send_replace(Some(client));
         *backoff = Backoff::default();
         info!(endpoint = %self.config.endpoint, lock = ?lock, "OVSDB connected");
         loop {
             let Some(event) = events.recv().await else { return Loss::Closed(CloseReason::Eof) };
             // A burst of updates is one new picture.
-            let mut next = Some(event);
+            let (mut next, mut touched) = (Some(event), BTreeSet::new());
             while let Some(event) = next {
+                if let Event::Update { updates, .. } = &event {
+                    touched.extend(updates.tables.values().flat_map(BTreeMap::keys));
+                }
                 if let Err(loss) = self.take(event, &mut cache, &mut lock) {
                     return loss;
                 }
                 next = events.try_recv();
             }
-            self.publish(read(&cache, lock));
+            let before = Arc::clone(&self.ovs.borrow());
+            self.publish(read(&cache, lock, &before, &touched));
         }
     }
 
@@ -182,18 +188,6 @@ impl Default for Backoff {
     fn default() -> Self {
         Self { next: Self::FIRST }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -53,8 +53,16 @@ impl Switch {
             command.arg(remote(dir.path())).args(["--disable-system", dummies]);
         });
         let switch = Self { dir, server, vswitchd };
-        switch.vsctl(&["add-br", "br1"]);
-        switch.vsctl(&["set", "bridge", "br1", "datapath_type=dummy", "external_ids:a=b"]);
+        switch.vsctl(&[
+            "add-br",
+            "br1",
+            "--",
+            "set",
+            "bridge",
+            "br1",
+            "datapath_type=dummy",
+            "external_ids:a=b",
+        ]);
         switch
     }
 
@@ -329,6 +337,51 @@ async fn a_lost_connection_leaves_a_stale_picture_and_comes_back() {
     until(&mut ovs, |ovs| ovs.is_current() && ovs.lock == Lock::Held).await;
     handle.remove_port("v1").await.unwrap();
     until(&mut ovs, |ovs| !ovs.ports.contains_key("v1")).await;
+}
+
+#[tokio::test]
+async fn a_picture_grown_by_changes_equals_one_read_afresh() {
+    let (switch, mut tasks) = (Switch::start(), JoinSet::new());
+    switch.vsctl(&["add-br", "br2", "--", "set", "bridge", "br2", "datapath_type=dummy"]);
+    let handle = switch.adapter(&mut tasks);
+    let mut ovs = handle.watch();
+    until(&mut ovs, |ovs| ovs.is_current()).await;
+    let on =
+        |bridge: &str, name| NewPort { bridge: bridge.to_owned(), ..new_port(name, PortVlan::Access(5)) };
+    for (bridge, name) in [("br1", "v1"), ("br1", "v2"), ("br2", "v2"), ("br1", "v3")] {
+        handle.add_port(on(bridge, name)).await.unwrap();
+        until(&mut ovs, |ovs| ovs.ports.get(name).is_some_and(|port| port.bridge == bridge)).await;
+    }
+    handle.remove_port("v1").await.unwrap();
+    handle.add_port(new_port("v1", PortVlan::Unset)).await.unwrap();
+    switch.vsctl(&["--", "set", "port", "v3", "tag=9", "--", "set", "interface", "v2", "external_ids:a=b"]);
+    switch.vsctl(&[
+        "add-bond",
+        "br1",
+        "bond0",
+        "m1",
+        "m2",
+        "--",
+        "set",
+        "interface",
+        "m1",
+        "external_ids:c=d",
+    ]);
+    switch.vsctl(&[
+        "--",
+        "set",
+        "bridge",
+        "br2",
+        "other_config:mac-aging-time=60",
+        "mcast_snooping_enable=true",
+    ]);
+
+    let afresh = switch.adapter(&mut tasks);
+    let is_settled = |ovs: &Arc<Ovs>| ovs.cur_cfg == ovs.next_cfg && ovs.ports.contains_key("bond0");
+    let afresh = until(&mut afresh.watch(), is_settled).await;
+    let grown = until(&mut ovs, |ovs| ovs.ports == afresh.ports && ovs.bridges == afresh.bridges).await;
+    assert!(grown.ports["bond0"].is_bond() && grown.ports["v2"].bridge == "br2");
+    assert_eq!(grown.ports["v3"].tag, Some(9));
 }
 
 #[tokio::test]
