@@ -146,7 +146,7 @@ impl Netns {
         F: FnOnce() -> T + Send,
     {
         thread::scope(|scope| {
-            let thread = thread_builder()
+            let thread = thread_builder("netns")
                 .spawn_scoped(scope, || self.enter().map(|()| work()))
                 .map_err(|source| NetnsError::Thread { path: self.owned_path(), source })?;
             thread.join().unwrap_or_else(|_| Err(NetnsError::Panicked { path: self.owned_path() }))
@@ -162,19 +162,25 @@ impl Netns {
         F: FnOnce() -> T + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let netns = self.clone();
-        thread_builder()
-            .spawn(move || {
-                let outcome = netns.enter().map(|()| work());
-                // The receiver is gone only if the deadline passed: then nobody wants the outcome.
-                drop(reply.send(outcome));
-            })
-            .map_err(|source| NetnsError::Thread { path: self.owned_path(), source })?;
+        // The receiver is gone only if the deadline passed: then nobody wants the outcome.
+        self.spawn("netns", move |entered| drop(reply.send(entered.map(|()| work()))))?;
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(NetnsError::Panicked { path: self.owned_path() }),
             Err(_) => Err(NetnsError::Timeout { path: self.owned_path(), after: deadline }),
         }
+    }
+
+    /// Starts `work` on a new thread called `name` that has entered the namespace, or has not: `work` is told.
+    pub fn spawn<F>(&self, name: &str, work: F) -> Result<(), NetnsError>
+    where
+        F: FnOnce(Result<(), NetnsError>) + Send + 'static,
+    {
+        let netns = self.clone();
+        thread_builder(name)
+            .spawn(move || work(netns.enter()))
+            .map(drop)
+            .map_err(|source| NetnsError::Thread { path: self.owned_path(), source })
     }
 
     fn from_file(file: OwnedFd, path: &Path) -> Result<Self, NetnsError> {
@@ -242,16 +248,16 @@ fn open_error(path: &Path, errno: Errno) -> NetnsError {
     NetnsError::Open { path: path.to_owned(), source: errno.into() }
 }
 
-fn thread_builder() -> thread::Builder {
-    thread::Builder::new().name("netns".to_owned()).stack_size(STACK)
+fn thread_builder(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK)
 }
 
 /// Non-blocking, because the path comes from outside and could name a FIFO.
 const OPEN_FLAGS: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_CLOEXEC).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
 
-/// Bytes of stack of a thread in a namespace: the work is a few system calls and one netlink message of some KiB.
-const STACK: usize = 256 * 1024;
+/// Bytes of stack of a thread in a namespace: the work is one small runtime and netlink messages of some KiB.
+const STACK: usize = 512 * 1024;
 
 #[cfg(test)]
 pub(crate) mod tests;

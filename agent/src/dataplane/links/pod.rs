@@ -32,21 +32,19 @@ impl Links {
     pub async fn prepare_pod_link(&self, netns: &Netns, spec: PodLinkSpec<'_>) -> Result<IfIndex, LinkError> {
         check_ifname(spec.ifname)?;
         let (proc, ifname) = (self.proc.clone(), spec.ifname.to_owned());
-        let in_netns = move || {
-            sysctl::prepare_pod_end(&proc, &ifname, spec.ipv6)?;
-            match spec.offloads {
-                Offloads::Keep => Ok(()),
-                Offloads::TransmitOff => ethtool::turn_transmit_offloads_off(&ifname)
-                    .map_err(|source| LinkError::Ethtool { ifname, source }),
+        let PodLinkSpec { mac, mtu, ipv6, offloads, .. } = spec;
+        request::visit(netns, move |netlink| async move {
+            sysctl::prepare_pod_end(&proc, &ifname, ipv6)?;
+            if offloads == Offloads::TransmitOff {
+                ethtool::turn_transmit_offloads_off(&ifname)
+                    .map_err(|source| LinkError::Ethtool { ifname: ifname.clone(), source })?;
             }
-        };
-        let socket = request::connect_after(netns, in_netns).await?;
-        request::with_socket(socket, |netlink| async move {
+            let spec = PodLinkSpec { ifname: &ifname, mac, mtu, ipv6, offloads };
             prepare(&netlink, &spec).await?;
             // Not in the same request: the kernel applies the flags before IFLA_AF_SPEC (do_setlink, Linux 5.10).
-            let change = RouteNetlinkMessage::SetLink(up_down(spec.ifname, true));
-            netlink.change(&format!("RTM_SETLINK {} up", spec.ifname), change, 0).await?;
-            index_of(&netlink, spec.ifname).await
+            let change = RouteNetlinkMessage::SetLink(up_down(&ifname, true));
+            netlink.change(&format!("RTM_SETLINK {ifname} up"), change, 0).await?;
+            index_of(&netlink, &ifname).await
         })
         .await
     }
@@ -63,17 +61,21 @@ impl Links {
         routes: &[Route],
     ) -> Result<(), LinkError> {
         check_ifname(ifname)?;
-        request::with_socket(request::connect(netns).await?, |netlink| async move {
-            let index = index_of(&netlink, ifname).await?;
+        let (ifname, addresses) = (ifname.to_owned(), addresses.to_vec());
+        // Routes without a gateway first: they may be what makes a gateway reachable.
+        let (direct, via): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.gateway.is_none());
+        let in_order = direct.into_iter().chain(via);
+        let routes: Vec<_> = in_order
+            .map(|route| PodRoute { destination: route.destination.trunc(), gateway: route.gateway })
+            .collect();
+        request::visit(netns, |netlink| async move {
+            let index = index_of(&netlink, &ifname).await?;
             let pod = PodEnd { netlink, ifname, index };
             for address in addresses {
-                pod.add_address(*address).await?;
+                pod.add_address(address).await?;
             }
-            // Routes without a gateway first: they may be what makes a gateway reachable.
-            let (direct, via): (Vec<_>, Vec<_>) = routes.iter().partition(|route| route.gateway.is_none());
-            for route in direct.into_iter().chain(via) {
-                pod.add_route(PodRoute { destination: route.destination.trunc(), gateway: route.gateway })
-                    .await?;
+            for route in routes {
+                pod.add_route(route).await?;
             }
             Ok(())
         })
@@ -88,11 +90,12 @@ impl Links {
         addresses: &[IpNet],
     ) -> Result<(), LinkError> {
         check_ifname(ifname)?;
-        request::with_socket(request::connect(netns).await?, |netlink| async move {
-            let Some(link) = link_named(&netlink, ifname).await? else { return Ok(()) };
+        let (ifname, addresses) = (ifname.to_owned(), addresses.to_vec());
+        request::visit(netns, |netlink| async move {
+            let Some(link) = link_named(&netlink, &ifname).await? else { return Ok(()) };
             let pod = PodEnd { netlink, ifname, index: IfIndex(link.header.index) };
             for address in addresses {
-                pod.remove_address(*address).await?;
+                pod.remove_address(address).await?;
             }
             Ok(())
         })
@@ -102,8 +105,9 @@ impl Links {
     /// The pod's end as it is, `None` where there is no such link.
     pub async fn inspect_pod_link(&self, netns: &Netns, ifname: &str) -> Result<Option<PodLink>, LinkError> {
         check_ifname(ifname)?;
-        request::with_socket(request::connect(netns).await?, |netlink| async move {
-            let Some(link) = link_named(&netlink, ifname).await? else { return Ok(None) };
+        let ifname = ifname.to_owned();
+        request::visit(netns, |netlink| async move {
+            let Some(link) = link_named(&netlink, &ifname).await? else { return Ok(None) };
             let mut seen = describe(&link);
             let pod = PodEnd { netlink, ifname, index: seen.index };
             seen.addresses = pod.addresses().await?;
@@ -115,13 +119,13 @@ impl Links {
 }
 
 /// One interface in the namespace of `netlink`.
-struct PodEnd<'a> {
+struct PodEnd {
     netlink: Netlink,
-    ifname: &'a str,
+    ifname: String,
     index: IfIndex,
 }
 
-impl PodEnd<'_> {
+impl PodEnd {
     async fn add_address(&self, address: IpNet) -> Result<(), LinkError> {
         let operation = format!("RTM_NEWADDR {address} on {}", self.ifname);
         let message = RouteNetlinkMessage::NewAddress(self.address_message(address));
@@ -131,7 +135,7 @@ impl PodEnd<'_> {
                 if self.addresses().await?.contains(&address) {
                     Ok(())
                 } else {
-                    Err(LinkError::AddressTaken { address, ifname: self.ifname.to_owned() })
+                    Err(LinkError::AddressTaken { address, ifname: self.ifname.clone() })
                 }
             }
             outcome => outcome,
@@ -178,10 +182,7 @@ impl PodEnd<'_> {
                 if self.routes().await?.contains(&route) {
                     Ok(())
                 } else {
-                    Err(LinkError::RouteTaken {
-                        destination: route.destination,
-                        ifname: self.ifname.to_owned(),
-                    })
+                    Err(LinkError::RouteTaken { destination: route.destination, ifname: self.ifname.clone() })
                 }
             }
             outcome => outcome,

@@ -4,8 +4,11 @@
 //!
 //! Must not: know what a veth or a pod is.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::io;
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -21,15 +24,17 @@ use nix::errno::Errno;
 use rtnetlink::MulticastGroup;
 use rtnetlink::proto::Connection;
 use rtnetlink::sys::{AsyncSocket as _, SocketAddr};
+use tokio::runtime::{self, Runtime};
+use tokio::sync::oneshot;
 
 use super::LinkError;
 use crate::dataplane::netns::{Netns, NetnsError};
 
-/// What drives a socket: it must be polled for any request to make progress.
-pub(super) type Driver = Connection<RouteNetlinkMessage>;
-
 /// What the kernel multicasts, undecoded by us.
 pub(super) type Events = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+
+/// What drives a socket: it must be polled for any request to make progress.
+type Driver = Connection<RouteNetlinkMessage>;
 
 /// A handle on one rtnetlink socket.
 #[derive(Clone, Debug)]
@@ -55,59 +60,89 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Opens a socket inside `netns`.
-pub(super) async fn connect(netns: &Netns) -> Result<(Netlink, Driver), LinkError> {
-    connect_after(netns, || Ok(())).await
+/// Opens a socket inside `netns`, driven by a thread of its own that ends with the last handle. The receiver hears
+/// when it ends.
+///
+/// The thread is there because `sendmsg` on a netlink socket runs the request before it returns: the sender waits for
+/// RTNL, 17 ms while somebody else removes a veth (measured), and a worker of the agent's runtime must not.
+pub(super) async fn connect(netns: &Netns) -> Result<(Netlink, oneshot::Receiver<Infallible>), LinkError> {
+    let (reply, answer) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    let path = netns.path().to_owned();
+    netns.spawn("netlink", move |entered| {
+        let _end = end;
+        let opened =
+            entered.map_err(LinkError::from).and_then(|()| runtime().map_err(|e| socket_error(&path, e)));
+        let runtime = match opened {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        runtime.block_on(async {
+            match open().map_err(|source| socket_error(&path, source)) {
+                Ok((netlink, driver)) => {
+                    drop(reply.send(Ok(netlink)));
+                    driver.await;
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            }
+        });
+    })?;
+    let closed = || LinkError::Closed { operation: "open a netlink socket".to_owned() };
+    match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(answer) => Ok((answer.map_err(|_| closed())??, ended)),
+        Err(_) => Err(NetnsError::Timeout { path: netns.path().to_owned(), after: DEADLINE }.into()),
+    }
 }
 
-/// Does `work` inside `netns` and opens a socket there: one thread for both.
-pub(super) async fn connect_after<F>(netns: &Netns, work: F) -> Result<(Netlink, Driver), LinkError>
+/// Does `work` with a socket of its own on a thread inside `netns`. Nothing of either is left afterwards.
+pub(super) async fn visit<T, F, Fut>(netns: &Netns, work: F) -> Result<T, LinkError>
 where
-    F: FnOnce() -> Result<(), LinkError> + Send + 'static,
+    T: Send + 'static,
+    F: FnOnce(Netlink) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<T, LinkError>>,
 {
-    // The socket is registered with the caller's reactor, though another thread makes it.
-    let runtime = tokio::runtime::Handle::current();
-    let made = netns
-        .call(DEADLINE, move || {
-            work()?;
-            let _entered = runtime.enter();
-            Ok::<_, LinkError>(rtnetlink::new_connection_with_strict_check())
+    let path = netns.path().to_owned();
+    let visit = move || {
+        let runtime = runtime().map_err(|source| socket_error(&path, source))?;
+        runtime.block_on(async {
+            let (netlink, driver) = open().map_err(|source| socket_error(&path, source))?;
+            match select(pin!(work(netlink)), driver).await {
+                Either::Left((outcome, _)) => outcome,
+                Either::Right(((), _)) => {
+                    Err(LinkError::Closed { operation: "work with a netlink socket".to_owned() })
+                }
+            }
         })
-        .await??;
-    let (mut driver, handle, _unsolicited) = made.map_err(|source| socket_error(netns, source))?;
-    // The kernel's words (Linux 4.12), and only the header of the request echoed back with them.
-    let socket = driver.socket_mut().socket_mut();
-    socket
-        .set_ext_ack(true)
-        .and_then(|()| socket.set_cap_ack(true))
-        .map_err(|source| socket_error(netns, source))?;
-    Ok((Netlink { handle }, driver))
+    };
+    netns.call(VISIT_DEADLINE, visit).await?
 }
 
-/// Opens a socket inside `netns` that hears of every change of a link.
-pub(super) async fn listen(netns: &Netns) -> Result<(Events, Driver), LinkError> {
-    let runtime = tokio::runtime::Handle::current();
+/// Opens a socket inside `netns` that hears of every change of a link. It only receives, so it blocks nobody.
+pub(super) async fn listen(netns: &Netns) -> Result<(Events, impl Future<Output = ()> + use<>), LinkError> {
+    // Another thread makes the socket; the caller's reactor drives it.
+    let runtime = runtime::Handle::current();
     let made = netns
         .call(DEADLINE, move || {
             let _entered = runtime.enter();
             rtnetlink::new_multicast_connection(&[MulticastGroup::Link])
         })
         .await?;
-    let (driver, _handle, events) = made.map_err(|source| socket_error(netns, source))?;
+    let (driver, _handle, events) = made.map_err(|source| socket_error(netns.path(), source))?;
     Ok((events, driver))
 }
 
-/// Opens a socket for `work` alone and drives it while `work` lasts.
-pub(super) async fn with_socket<T, F, Fut>(socket: (Netlink, Driver), work: F) -> Result<T, LinkError>
-where
-    F: FnOnce(Netlink) -> Fut,
-    Fut: Future<Output = Result<T, LinkError>>,
-{
-    let (netlink, driver) = socket;
-    match select(pin!(work(netlink)), driver).await {
-        Either::Left((outcome, _)) => outcome,
-        Either::Right(((), _)) => Err(LinkError::Closed { operation: "use a netlink socket".to_owned() }),
-    }
+/// A socket in the namespace of the calling thread.
+fn open() -> io::Result<(Netlink, Driver)> {
+    let (mut driver, handle, _unsolicited) = rtnetlink::new_connection_with_strict_check()?;
+    // The kernel's words (Linux 4.12), and only the header of the request echoed back with them.
+    let socket = driver.socket_mut().socket_mut();
+    socket.set_ext_ack(true)?;
+    socket.set_cap_ack(true)?;
+    Ok((Netlink { handle }, driver))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_io().enable_time().build()
 }
 
 impl Netlink {
@@ -186,8 +221,8 @@ struct Answer {
     torn: bool,
 }
 
-fn socket_error(netns: &Netns, source: std::io::Error) -> LinkError {
-    NetnsError::Socket { path: netns.path().to_owned(), source }.into()
+fn socket_error(path: &Path, source: io::Error) -> LinkError {
+    NetnsError::Socket { path: path.to_owned(), source }.into()
 }
 
 /// The extended acknowledgement's text: attributes after the 16 bytes of the request's header (NETLINK_CAP_ACK).
@@ -202,9 +237,12 @@ fn words(error_payload: &[u8], flags: u16) -> Option<String> {
     Some(String::from_utf8_lossy(text).into_owned())
 }
 
-/// How long one request or one visit to a namespace may take. RTNL is one lock for the whole machine: deleting a
+/// How long one request may take. RTNL is one lock for the whole machine: deleting a
 /// hundred veths holds it for two seconds (17 ms each, measured), so less would fail healthy work.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a visit to a namespace may take: a dozen requests, each with its own deadline, none of them slow alone.
+const VISIT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often a dump is repeated while links come and go. A burst of pods is over, or goes on and pokes us again.
 const DUMP_ATTEMPTS: usize = 8;

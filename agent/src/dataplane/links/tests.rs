@@ -4,10 +4,12 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::watch;
 
+use super::create::Making;
 use super::{
     HostVeths, Ipv6Mode, LinkError, Links, Offloads, PodLinkSpec, PodRoute, VethSpec, is_host_end_name,
     monitor,
@@ -67,6 +69,12 @@ fn sysctl(netns: &Netns, family: &str, ifname: &str, key: &str) -> String {
     netns.run(|| fs::read_to_string(&path).unwrap().trim().to_owned()).unwrap()
 }
 
+/// Runs a command in the namespace of the calling thread.
+fn shell(command: &str) {
+    let status = std::process::Command::new("sh").args(["-c", command]).status().unwrap();
+    assert!(status.success(), "{command}: {status}");
+}
+
 fn nets(list: &[&str]) -> Vec<IpNet> {
     list.iter().map(|text| text.parse().unwrap()).collect()
 }
@@ -110,7 +118,8 @@ async fn a_stale_pair_of_ours_is_replaced() {
 #[tokio::test]
 async fn a_pair_that_a_crash_left_without_its_mark_is_replaced() {
     let lab = Lab::new().await;
-    lab.links.request_veth_for_tests(&lab.spec()).await;
+    let half = Making::new(&lab.spec(), &ProcRoot::default());
+    half.request(&lab.links.netlink).await.unwrap();
     assert_eq!(lab.links.observe().await.unwrap()[HOST_END].alias, None);
     lab.links.create_veth(&lab.spec()).await.unwrap();
     assert_eq!(lab.links.observe().await.unwrap()[HOST_END].alias.as_deref(), Some(ALIAS));
@@ -331,6 +340,11 @@ async fn the_monitor_tells_the_set_after_every_change() {
     wait(&mut news, |set| set.get(HOST_END).is_some_and(|veth| veth.is_up)).await;
     lab.links.set_host_up(HOST_END, false).await.unwrap();
     wait(&mut news, |set| set.get(HOST_END).is_some_and(|veth| !veth.is_up)).await;
+    let rename = "exec ip link set veth0123456789a name elsewhere";
+    lab.links.host().run(|| shell(rename)).unwrap();
+    wait(&mut news, HostVeths::is_empty).await;
+    lab.links.host().run(|| shell("exec ip link set elsewhere name veth0123456789a")).unwrap();
+    wait(&mut news, |set| set.contains_key(HOST_END)).await;
     lab.links.delete_veth(HOST_END, ALIAS).await.unwrap();
     wait(&mut news, HostVeths::is_empty).await;
     task.abort();
@@ -410,6 +424,20 @@ async fn measure_making_and_configuring_a_pod() {
     let start = Instant::now();
     links.observe().await.unwrap();
     let observe = start.elapsed();
+    let mut one_by_one = vec![];
+    for i in 0..50 {
+        let start = Instant::now();
+        links.delete_veth(&format!("veth{i:011x}"), ALIAS).await.unwrap();
+        one_by_one.push(start.elapsed());
+    }
+    let start = Instant::now();
+    let rest = futures::stream::iter(50..100).map(|i| {
+        let (links, name) = (links.clone(), format!("veth{i:011x}"));
+        async move { links.delete_veth(&name, ALIAS).await.unwrap() }
+    });
+    rest.buffer_unordered(16).collect::<Vec<_>>().await;
+    print_percentiles("delete 50, 16 at once", vec![start.elapsed()]);
+    print_percentiles("delete one by one", one_by_one);
     for (name, times) in [("create", create), ("prepare", prepare), ("open", open), ("configure", configure)]
     {
         print_percentiles(name, times);
