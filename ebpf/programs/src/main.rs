@@ -1,44 +1,117 @@
+//! The TC programs of Underpass: the guard, the watch on addresses, and the way past the bridge.
+//!
+//! | program | hook | does |
+//! | --- | --- | --- |
+//! | `up_from_pod` | host veth ingress, first | [`guard`], then [`accel`] |
+//! | `up_to_pod` | host veth egress, last | [`watch`]: ARP and neighbour discovery only |
+//! | `up_uplink` | ingress of each physical member | the same |
+//!
+//! One object, loaded once and attached to many devices: what differs stands in [`maps`], keyed by
+//! `skb->ifindex`. Answers are -1 (go on with the next program), SHOT and REDIRECT, nothing else:
+//! TC_ACT_OK would skip later programs and the policing of OVS.
+//!
+//! The programs verify on 5.10: no loops without a constant bound, no `bpf_loop`, no coarse clock.
+//! Bytes are read with `bpf_skb_load_bytes`, which sees paged data too and leaves the verifier no packet
+//! pointers to follow. A reachable panic would make an object that no verifier takes: no indexing, no
+//! checked arithmetic, no division by a variable.
 #![no_std]
 #![no_main]
-//! skeleton
+
+mod accel;
+mod account;
+mod guard;
+mod headers;
+mod ipv4;
+mod ipv6;
 mod maps;
-use aya_ebpf::{macros::classifier, programs::TcContext};
+mod source;
+mod watch;
+
+use aya_ebpf::{bindings::TC_ACT_SHOT, macros::classifier, programs::TcContext};
+use ebpf_abi::{Counter, Mode, OffenceFlags, Place, Port, PortFlags, Reason, Stage};
+
+/// TCX_NEXT and TC_ACT_UNSPEC: the next program or filter decides.
+const NEXT: i32 = -1;
+const SHOT: i32 = TC_ACT_SHOT as i32;
+
+/// What an endpoint sends, as it comes out of its host veth.
 #[classifier]
 pub fn up_from_pod(ctx: TcContext) -> i32 {
-    let i = unsafe { (*ctx.skb.skb).ifindex };
-    if let Some(p) = unsafe { maps::PORTS.get(&i) } {
-        return p.mtu as i32;
-    }
-    use core::hint::black_box as b;
-    b(&maps::SRC);
-    b(&maps::MACS);
-    b(&maps::VLANS);
-    b(&maps::LOCAL);
-    b(&maps::WATCH);
-    b(&maps::UPLINKS);
-    b(&maps::BRIDGE);
-    b(&maps::CTL);
-    b(&maps::COUNT);
-    b(&maps::LAST);
-    b(&maps::RATE);
-    b(&maps::FACTS);
-    b(&maps::DROPS);
-    -1
-}
-#[classifier]
-pub fn up_to_pod(_ctx: TcContext) -> i32 {
-    -1
-}
-#[classifier]
-pub fn up_uplink(_ctx: TcContext) -> i32 {
-    -1
+    // SAFETY: the kernel hands a valid `__sk_buff`; its fields are checked by the verifier.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    // SAFETY: the entry may change while it is read, never in size; each field is used on its own.
+    let Some(port) = (unsafe { maps::PORTS.get(ifindex) }) else {
+        account::offence(&ctx, 0, 0, Reason::Unbound, OffenceFlags::NONE);
+        return SHOT;
+    };
+    let verdict = from_port(&ctx, ifindex, port);
+    // The bridge has a copy of the frame already (a packet socket reads before TC). The original would go
+    // up the host's own stack, which answers ARP with the host veth's MAC.
+    if port.flags.contains(PortFlags::USERSPACE_DP) { SHOT } else { verdict }
 }
 
+#[inline(always)]
+fn from_port(ctx: &TcContext, ifindex: u32, port: &Port) -> i32 {
+    if port.mode == Mode::OFF {
+        account::count(port.slot, Counter::Passed as u32, 1);
+        return NEXT;
+    }
+    if port.stage != Stage::OPEN {
+        account::offence(ctx, port.slot, port.generation, Reason::Closed, OffenceFlags::NONE);
+        return SHOT;
+    }
+    match guard::check(ctx, port) {
+        Ok(accepted) => {
+            account::count(port.slot, Counter::Passed as u32, 1);
+            accel::forward(ctx, ifindex, port, &accepted).unwrap_or(NEXT)
+        }
+        Err(reason) if port.mode == Mode::OBSERVE => {
+            account::offence(ctx, port.slot, port.generation, reason, OffenceFlags::PASSED);
+            NEXT
+        }
+        Err(reason) => {
+            account::offence(ctx, port.slot, port.generation, reason, OffenceFlags::NONE);
+            SHOT
+        }
+    }
+}
+
+/// What an endpoint is about to receive.
+#[classifier]
+pub fn up_to_pod(ctx: TcContext) -> i32 {
+    if let Some(frame) = watch::candidate(&ctx) {
+        // SAFETY: as in `up_from_pod`.
+        let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+        // SAFETY: as in `up_from_pod`.
+        if let Some(port) = unsafe { maps::PORTS.get(ifindex) } {
+            let vlan = if port.vlan == ebpf_abi::TRUNK { frame.vlan } else { port.vlan };
+            watch::look(&ctx, &frame, port.bridge, vlan, Place::TO_POD);
+        }
+    }
+    NEXT
+}
+
+/// What comes in from the physical network.
+#[classifier]
+pub fn up_uplink(ctx: TcContext) -> i32 {
+    if let Some(frame) = watch::candidate(&ctx) {
+        // SAFETY: as in `up_from_pod`.
+        let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+        // SAFETY: as in `up_from_pod`.
+        if let Some(uplink) = unsafe { maps::UPLINKS.get(ifindex) } {
+            watch::look(&ctx, &frame, uplink.bridge, frame.vlan, Place::UPLINK);
+        }
+    }
+    NEXT
+}
+
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
+/// Every helper used here is open to programs of any licence.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+static LICENSE: [u8; 11] = *b"Apache-2.0\0";

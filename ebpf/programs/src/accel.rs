@@ -1,0 +1,55 @@
+//! The way past the bridge: straight to the peer of another host veth on this node.
+//!
+//! Only what the guard let pass comes here. Nothing is decided for good: each condition is looked up for
+//! each frame, and without a lease from a living agent the bridge does it all.
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, generated::bpf_redirect_peer},
+    programs::TcContext,
+};
+use ebpf_abi::{BridgeFlags, Counter, L2Key, LocalFlags, Port, PortFlags, TRUNK};
+
+use crate::{
+    account::count,
+    guard::Accepted,
+    maps::{BRIDGE, CTL, LOCAL},
+};
+
+const PACKET_HOST: u32 = 0;
+const PACKET_OTHERHOST: u32 = 3;
+
+/// Forwards the frame past the bridge, or `None`: the bridge does it.
+#[inline(always)]
+pub(crate) fn forward(ctx: &TcContext, ifindex: u32, port: &Port, frame: &Accepted) -> Option<i32> {
+    let [first, ..] = frame.dst;
+    let wanted = PortFlags::ACCEL.with(PortFlags::USERSPACE_DP);
+    if !frame.plain || port.flags.0 & wanted.0 != PortFlags::ACCEL.0 || port.vlan == TRUNK || first & 1 != 0 {
+        return None;
+    }
+    // SAFETY: the entry may change while it is read, never in size; each field is used once.
+    let target = unsafe { LOCAL.get(L2Key::new(port.bridge, port.vlan, frame.dst)) }?;
+    if target.flags.contains(LocalFlags::NO_ACCEL_IN) || port.mtu > target.mtu || target.ifindex == ifindex {
+        return None;
+    }
+    if !BRIDGE.get(u32::from(port.bridge))?.contains(BridgeFlags::ACCEL_OK) {
+        return None;
+    }
+    // SAFETY: the helper has no preconditions.
+    if CTL.get(0)?.lease_ns <= unsafe { bpf_ktime_get_ns() } {
+        return None;
+    }
+    // Kernels before 6.15 do not make a redirected frame the receiver's own; its stack would drop it.
+    // SAFETY: the kernel hands a valid `__sk_buff`.
+    if unsafe { (*ctx.skb.skb).pkt_type } == PACKET_OTHERHOST && ctx.change_type(PACKET_HOST).is_err() {
+        return None;
+    }
+    let bytes = u64::from(ctx.len());
+    count(port.slot, Counter::AccelTxPackets as u32, 1);
+    count(port.slot, Counter::AccelTxBytes as u32, bytes);
+    count(target.slot, Counter::AccelRxPackets as u32, 1);
+    count(target.slot, Counter::AccelRxBytes as u32, bytes);
+    // The redirect is carried out after we return; if it fails there, the frame is lost and the kernel
+    // counts it on the device.
+    // SAFETY: the helper takes any index and answers SHOT for one it does not know.
+    Some(unsafe { bpf_redirect_peer(target.ifindex, 0) } as i32)
+}

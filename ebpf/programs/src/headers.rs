@@ -1,0 +1,169 @@
+//! Headers as they stand on the wire, and the numbers in them. Byte arrays only: no alignment, no
+//! padding.
+
+use aya_ebpf::{helpers::generated::bpf_skb_load_bytes, programs::TcContext};
+use ebpf_abi::Reason;
+
+pub(crate) const ETH_LEN: u32 = 14;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const ARP: u16 = 0x0806;
+pub(crate) const DOT1Q: u16 = 0x8100;
+pub(crate) const IPV6: u16 = 0x86dd;
+pub(crate) const DOT1AD: u16 = 0x88a8;
+
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMP6: u8 = 58;
+pub(crate) const SCTP: u8 = 132;
+
+pub(crate) const NEIGHBOUR_SOLICITATION: u8 = 135;
+pub(crate) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+/// Options of neighbour discovery that carry a MAC.
+pub(crate) const SOURCE_LINK_LAYER: u8 = 1;
+pub(crate) const TARGET_LINK_LAYER: u8 = 2;
+/// Neighbour discovery never crosses a router (RFC 4861, section 7.1).
+pub(crate) const ND_HOP_LIMIT: u8 = 255;
+
+pub(crate) type Mac = [u8; 6];
+pub(crate) type Ip6 = [u8; 16];
+/// What the policy reads of a transport header.
+pub(crate) type L4 = [u8; 8];
+
+pub(crate) const UNSPECIFIED6: Ip6 = [0; 16];
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Ethernet {
+    pub(crate) dst: Mac,
+    pub(crate) src: Mac,
+    pub(crate) ethertype: [u8; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Arp {
+    /// htype, ptype, hlen, plen.
+    pub(crate) form: [u8; 6],
+    pub(crate) op: [u8; 2],
+    pub(crate) sha: Mac,
+    pub(crate) spa: [u8; 4],
+    pub(crate) tha: Mac,
+    pub(crate) tpa: [u8; 4],
+}
+
+impl Arp {
+    /// Where it ends in a frame.
+    pub(crate) const END: u32 = ETH_LEN + 28;
+    pub(crate) const REQUEST: u16 = 1;
+    pub(crate) const REPLY: u16 = 2;
+    /// Ethernet, IPv4, lengths 6 and 4.
+    pub(crate) const FORM: [u8; 6] = [0, 1, 8, 0, 6, 4];
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv4 {
+    pub(crate) version_ihl: u8,
+    pub(crate) tos: u8,
+    pub(crate) total_len: [u8; 2],
+    pub(crate) id: [u8; 2],
+    pub(crate) fragment: [u8; 2],
+    pub(crate) ttl: u8,
+    pub(crate) protocol: u8,
+    pub(crate) checksum: [u8; 2],
+    pub(crate) src: [u8; 4],
+    pub(crate) dst: [u8; 4],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv6 {
+    pub(crate) version_class_flow: [u8; 4],
+    pub(crate) payload_len: [u8; 2],
+    pub(crate) next: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) src: Ip6,
+    pub(crate) dst: Ip6,
+}
+
+/// The first bytes of a frame, loaded with one call: Ethernet, the fixed network header, and eight bytes of
+/// what follows an IPv6 header. Zeroes behind the end of a shorter frame.
+///
+/// The two bytes before the frame put the network header on an even address, so that addresses are
+/// compared by words.
+#[repr(C, align(8))]
+pub(crate) struct Head {
+    align: [u8; 2],
+    bytes: [u8; HEAD_LEN],
+}
+
+const HEAD_LEN: usize = 64;
+
+impl Head {
+    /// Loads the head of what begins at `from` (behind a tag in the bytes, the MACs are cut off).
+    #[inline(always)]
+    pub(crate) fn load(ctx: &TcContext, from: u32) -> Head {
+        let mut head = Head { align: [0; 2], bytes: [0; HEAD_LEN] };
+        let left = ctx.len().saturating_sub(from);
+        load_head(ctx, from, left, &mut head.bytes);
+        head
+    }
+
+    #[inline(always)]
+    pub(crate) fn ethernet(&self) -> &Ethernet {
+        self.at::<Ethernet, 0>()
+    }
+
+    /// The network header.
+    #[inline(always)]
+    pub(crate) fn network<T>(&self) -> &T {
+        self.at::<T, { ETH_LEN as usize }>()
+    }
+
+    /// The begin of the transport header behind a network header of fixed length `T`.
+    #[inline(always)]
+    pub(crate) fn transport<const AT: usize>(&self) -> L4 {
+        *self.at::<L4, AT>()
+    }
+
+    #[inline(always)]
+    fn at<T, const AT: usize>(&self) -> &T {
+        const { assert!(AT + size_of::<T>() <= HEAD_LEN && align_of::<T>() == 1) };
+        // SAFETY: the constant check above keeps it within `bytes`; the types are byte arrays, so every
+        // alignment and every value is fine.
+        unsafe { &*self.bytes.as_ptr().add(AT).cast::<T>() }
+    }
+}
+
+/// Copies at most 64 of the `left` bytes that begin at `from`; gives how many.
+#[inline(always)]
+pub(crate) fn load_head(ctx: &TcContext, from: u32, left: u32, into: &mut [u8; HEAD_LEN]) -> u32 {
+    const { assert!(HEAD_LEN.is_power_of_two()) };
+    let wanted = if left < HEAD_LEN as u32 { left } else { HEAD_LEN as u32 };
+    // The verifier of 5.10 follows a mask, but not a comparison with zero: this is 1 to 64 for it.
+    let size = (wanted.wrapping_sub(1) & (HEAD_LEN as u32 - 1)) + 1;
+    // SAFETY: `into` has HEAD_LEN bytes, and `size` is at most that. With nothing left the helper fails.
+    let result = unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), from, into.as_mut_ptr().cast(), size) };
+    if result == 0 { size } else { 0 }
+}
+
+/// Loads a header from somewhere in the frame; a frame that ends inside it is `short`.
+#[inline(always)]
+pub(crate) fn load<T: Copy>(ctx: &TcContext, at: u32) -> Result<T, Reason> {
+    ctx.load::<T>(at as usize).map_err(|_| Reason::Short)
+}
+
+/// The outer tag that the kernel holds beside the frame: (protocol, tag control information).
+#[inline(always)]
+pub(crate) fn outer_tag(ctx: &TcContext) -> Option<(u16, u16)> {
+    // SAFETY: the kernel hands a valid `__sk_buff`.
+    let (present, proto, tci) = unsafe {
+        let skb = ctx.skb.skb;
+        ((*skb).vlan_present, (*skb).vlan_proto, (*skb).vlan_tci)
+    };
+    (present != 0).then_some(((proto as u16).to_be(), tci as u16))
+}
+
+/// VLAN identifier within the tag control information.
+pub(crate) const VID_MASK: u16 = 0x0fff;
