@@ -1,0 +1,46 @@
+//! The verbs. Each asks, turns the answer into a printed value, and shows it.
+
+mod accel;
+mod completions;
+mod conflicts;
+mod doctor;
+mod drops;
+mod endpoints;
+mod events;
+mod flows;
+mod gateways;
+mod status;
+
+use crate::cli::{AccelVerb, Cli, FlowsVerb, Verb};
+use crate::failure::{Failure, Found};
+use crate::screen::Screen;
+use crate::session::Session;
+
+/// Carries out one command line.
+pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
+    if let Verb::Completions { shell } = cli.verb {
+        return completions::run(shell);
+    }
+    let screen = Screen::new(cli.output);
+    let session = Session::open(&cli.socket).await?;
+    let text = Option::unwrap_or_default;
+    match cli.verb {
+        Verb::Status => status::run(session, &screen).await,
+        Verb::Endpoints { endpoint, bridge } => {
+            endpoints::run(session, &screen, text(endpoint), text(bridge)).await
+        }
+        Verb::Flows(FlowsVerb::Dump { pod, table, bridge, diff }) => {
+            flows::run(session, &screen, text(pod), text(table), text(bridge), diff).await
+        }
+        Verb::Drops { endpoint, watch } => drops::run(session, &screen, text(endpoint), watch).await,
+        Verb::Conflicts { endpoint } => conflicts::run(session, &screen, text(endpoint)).await,
+        Verb::Gateways { bridge } => gateways::run(session, &screen, text(bridge)).await,
+        Verb::Accel { verb: None } => accel::list(session, &screen).await,
+        Verb::Accel { verb: Some(AccelVerb::Explain { from, to }) } => {
+            accel::explain(session, &screen, from, to).await
+        }
+        Verb::Doctor => doctor::run(session, &screen).await,
+        Verb::Events { endpoint, follow } => events::run(session, &screen, text(endpoint), follow).await,
+        Verb::Completions { shell } => completions::run(shell),
+    }
+}

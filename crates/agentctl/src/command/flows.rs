@@ -1,0 +1,125 @@
+//! `flows dump`: the switch's rules with the names of the pods they belong to, beside what should be there.
+//!
+//! A flow is one line, however long: it is made to be searched. The match and the actions are in `ovs-ofctl` syntax.
+
+use std::time::Duration;
+
+use agent_api::control::v1::{Flow, FlowStatus, FlowsRequest};
+use serde::Serialize;
+
+use crate::failure::{Failure, Found};
+use crate::grid::{Field, Grid, Mood};
+use crate::screen::Screen;
+use crate::session::{Session, answer, next};
+use crate::{names, time};
+
+#[derive(Serialize)]
+struct Printed {
+    bridge: String,
+    table: u32,
+    table_name: String,
+    priority: u32,
+    cookie: String,
+    kind: Option<String>,
+    slot: Option<u32>,
+    endpoint: Option<String>,
+    r#match: String,
+    actions: String,
+    packets: u64,
+    bytes: u64,
+    duration_ms: u64,
+    status: String,
+}
+
+pub(super) async fn run(
+    mut session: Session,
+    screen: &Screen,
+    endpoint: String,
+    table: String,
+    bridge: String,
+    diff: bool,
+) -> Result<Found, Failure> {
+    let request = FlowsRequest { endpoint, table, bridge, diff };
+    let mut parts = answer(session.agent.flows(request)).await?;
+    let mut flows = Vec::new();
+    while let Some(part) = next(&mut parts).await? {
+        flows.extend(part.flows);
+    }
+    let found = if diff && !flows.is_empty() { Found::Something } else { Found::Nothing };
+    if screen.is_json() {
+        screen.json(&flows.into_iter().map(Printed::from).collect::<Vec<_>>())?;
+    } else if flows.is_empty() {
+        screen.line(if diff { "no difference" } else { "no flows" })?;
+    } else {
+        show(screen, &flows)?;
+    }
+    Ok(found)
+}
+
+/// One table for each table of each bridge.
+fn show(screen: &Screen, flows: &[Flow]) -> Result<(), Failure> {
+    let same_table = |left: &Flow, right: &Flow| left.bridge == right.bridge && left.table == right.table;
+    for (index, group) in flows.chunk_by(same_table).enumerate() {
+        let Some(Flow { bridge, table, table_name, .. }) = group.first() else { continue };
+        let gap = if index == 0 { "" } else { "\n" };
+        screen.line(format!("{gap}bridge {bridge}, table {table} {table_name}").trim_end_matches(' '))?;
+        screen.wide_grid(&grid(group))?;
+    }
+    Ok(())
+}
+
+fn grid(flows: &[Flow]) -> Grid {
+    let mut grid = Grid::new(["STATUS", "ENDPOINT", "KIND", "PACKETS", "BYTES", "AGE", "FLOW"]);
+    for flow in flows {
+        let (word, mood) = match flow.status() {
+            FlowStatus::Present => ("ok", Mood::Good),
+            FlowStatus::Missing => ("missing", Mood::Bad),
+            FlowStatus::Drift => ("drift", Mood::Bad),
+            FlowStatus::NotOurs => ("foreign", Mood::Plain),
+            FlowStatus::Unspecified => ("?", Mood::Plain),
+        };
+        grid.row([
+            Field::new(word, mood),
+            names::endpoint(flow.endpoint.as_ref()).into(),
+            kind(flow).unwrap_or_else(|| "-".to_owned()).into(),
+            Field::number(flow.packets),
+            Field::number(flow.bytes),
+            time::span(Duration::from_millis(flow.duration_ms)).into(),
+            text(flow).into(),
+        ]);
+    }
+    grid
+}
+
+/// `priority=200,arp,in_port=1 actions=goto_table:221`
+fn text(flow: &Flow) -> String {
+    let comma = if flow.r#match.is_empty() { "" } else { "," };
+    format!("priority={}{comma}{} actions={}", flow.priority, flow.r#match, flow.actions)
+}
+
+/// What the cookie says the flow is for; `None` for somebody else's.
+fn kind(flow: &Flow) -> Option<String> {
+    let cookie = flow.decoded.as_ref()?;
+    Some(if cookie.kind == 0 { "shared".to_owned() } else { names::reason(cookie.reason) })
+}
+
+impl From<Flow> for Printed {
+    fn from(flow: Flow) -> Self {
+        Self {
+            kind: kind(&flow),
+            cookie: format!("{:#018x}", flow.cookie),
+            slot: flow.decoded.map(|cookie| cookie.slot),
+            endpoint: flow.endpoint.map(|endpoint| endpoint.id),
+            status: names::flow_status(flow.status),
+            bridge: flow.bridge,
+            table: flow.table,
+            table_name: flow.table_name,
+            priority: flow.priority,
+            r#match: flow.r#match,
+            actions: flow.actions,
+            packets: flow.packets,
+            bytes: flow.bytes,
+            duration_ms: flow.duration_ms,
+        }
+    }
+}

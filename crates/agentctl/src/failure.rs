@@ -1,0 +1,89 @@
+//! What can go wrong, and the exit status that says so.
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use agent_api::ConnectError;
+use tonic::{Code, Status};
+
+/// Whether a verb found something that a script would want to know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Nothing,
+    /// A difference, a failing check.
+    Something,
+}
+
+impl Found {
+    pub(crate) fn exit_status(self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Something => 1,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the agent is out of reach")]
+    NoAgent(#[source] ConnectError),
+    #[error("the agent did not answer within {seconds} s")]
+    Late { seconds: u64 },
+    /// What the agent said instead of an answer: its own words say enough.
+    #[error("{}", .0.message())]
+    Refused(Status),
+    #[error("the answer cannot be printed")]
+    Output(#[source] io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl Failure {
+    /// Prints the failure and its causes, and gives the exit status. A reader that went away is no failure: `| head`.
+    pub(crate) fn report(&self) -> ExitCode {
+        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        let red = anstyle::AnsiColor::Red.on_default().bold();
+        let mut stderr = anstream::stderr().lock();
+        // Where standard error is closed too, the exit status has to do.
+        drop(io::Write::write_fmt(&mut stderr, format_args!("{red}error:{red:#} {text}\n")));
+        ExitCode::from(self.exit_status())
+    }
+
+    fn exit_status(&self) -> u8 {
+        match self {
+            Self::Refused(status) => match status.code() {
+                Code::NotFound => NO_SUCH,
+                Code::InvalidArgument => USAGE,
+                _ => OUT_OF_REACH,
+            },
+            Self::NoAgent(_) | Self::Late { .. } => OUT_OF_REACH,
+            Self::Output(_) => FAILED,
+        }
+    }
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const OUT_OF_REACH: u8 = 3;
+const NO_SUCH: u8 = 4;
