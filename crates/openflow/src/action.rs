@@ -233,6 +233,12 @@ impl Actions {
         rewritten.map_err(|_| Reader::new(bytes, "actions").fail(crate::Malformed::BadLength(0)))
     }
 
+    /// Reads `ovs-ofctl`'s text into the form of a version.
+    pub fn parse(text: &str, version: Version) -> Result<Self, crate::ParseError> {
+        let bytes = crate::text::action_in::actions(crate::text::value_in::Source(text), text, version)?;
+        Ok(Self { bytes: bytes.to_vec() })
+    }
+
     /// Borrows them.
     pub fn as_ref(&self) -> ActionsRef<'_> {
         ActionsRef { bytes: &self.bytes }

@@ -19,7 +19,7 @@ pub mod limits;
 mod matching;
 pub mod message;
 mod oxm;
-pub mod text;
+mod text;
 mod types;
 mod writer;
 
@@ -39,5 +39,6 @@ pub use message::{
     next_frame,
 };
 pub use oxm::Tlv;
+pub use text::FlowText;
 pub use types::{BadMac, BadPort, Mac, OfPort, TableId, Version};
 pub use writer::{Pad, Writer};

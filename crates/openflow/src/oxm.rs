@@ -155,3 +155,17 @@ pub(crate) fn number(bytes: &[u8]) -> u128 {
 pub(crate) fn bit_len(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).saturating_mul(8)
 }
+
+/// A field with a value and mask of its own length, in OpenFlow 1.5's form.
+pub(crate) fn raw_field(
+    field: Field,
+    value: &[u8],
+    mask: Option<&[u8]>,
+) -> Result<bytes::BytesMut, EncodeError> {
+    let mut buf = bytes::BytesMut::new();
+    let mut w = Writer::new(&mut buf, crate::Version::V15);
+    write_header(&mut w, field, mask.is_some(), value.len())?;
+    w.bytes(value);
+    w.bytes(mask.unwrap_or_default());
+    Ok(buf)
+}

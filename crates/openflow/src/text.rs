@@ -6,9 +6,15 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+pub(crate) mod action_in;
 pub(crate) mod action_out;
 pub(crate) mod flow_out;
+pub(crate) mod lexer;
+pub(crate) mod match_in;
 pub(crate) mod match_out;
+pub(crate) mod value_in;
+
+pub use match_in::FlowText;
 
 /// A number as `strtoull(…, 0)` reads it: decimal, `0x` hexadecimal, or octal with a leading zero.
 pub(crate) fn number(text: &str) -> Option<u64> {

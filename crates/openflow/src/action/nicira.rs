@@ -49,7 +49,7 @@ pub(super) fn read<'a>(
         STACK_PUSH => Action::StackPush(stack(r)?),
         STACK_POP => Action::StackPop(stack(r)?),
         SAMPLE | SAMPLE2 | SAMPLE3 => Action::Sample(sample(r, subtype)?),
-        REG_LOAD2 => return skipped(r, scan, 6, read::set_field).map(|action| (action, false)),
+        REG_LOAD2 => return read::set_field(r).map(|action| (action, old && needs_load2(&action))),
         CONJUNCTION => conjunction(r)?,
         CT => Action::Ct(ct(r, scan)?),
         NAT => Action::Nat(nat(r, scan)?),
@@ -112,6 +112,15 @@ fn reg_load<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeError> {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
     Ok(Action::Load { dst, value })
+}
+
+/// Whether versions before 1.5 have no other action that writes this.
+pub(super) fn needs_load2(action: &Action<'_>) -> bool {
+    match action {
+        Action::SetMetadataField { mask, .. } => mask.is_some(),
+        Action::SetField { field, mask, .. } => !read::is_exact(*field, *mask) && !read::is_loadable(*field),
+        _ => false,
+    }
 }
 
 fn readable(sub: Subfield, r: &Reader<'_>) -> Result<Subfield, DecodeError> {

@@ -117,7 +117,7 @@ fn standard<'a>(
         SET_FIELD => {
             let action = set_field(r)?;
             let masked = match action {
-                Action::SetField { field, mask, .. } => mask & field.exact_mask() != field.exact_mask(),
+                Action::SetField { field, mask, .. } => !is_exact(field, mask),
                 Action::SetMetadataField { mask, .. } => mask.is_some(),
                 _ => false,
             };
@@ -192,6 +192,16 @@ fn copy_field<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Action<'a>, Dec
     let dst = Subfield { field: field_header(r)?, offset: dst_offset, bits };
     check_move(src, dst, r)?;
     Ok(Action::Move { src, dst })
+}
+
+/// Whether a mask covers all of a field.
+pub(super) fn is_exact(field: Field, mask: u128) -> bool {
+    mask & field.exact_mask() == field.exact_mask()
+}
+
+/// Whether Nicira's register load can name a field: its header has 4 bytes.
+pub(super) fn is_loadable(field: Field) -> bool {
+    field.header(Version::V13).is_some_and(|header| header.experimenter == 0)
 }
 
 /// Refuses copies out of bounds or into fields that cannot be written.

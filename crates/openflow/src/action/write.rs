@@ -3,7 +3,7 @@
 use super::nicira as nx;
 use super::read::{
     COPY_FIELD, DEC_MPLS_TTL, DEC_NW_TTL, EXPERIMENTER, GROUP, METER, OUTPUT, POP_MPLS, POP_VLAN, PUSH_MPLS,
-    PUSH_VLAN, SET_FIELD, SET_MPLS_TTL, SET_NW_TTL, SET_QUEUE,
+    PUSH_VLAN, SET_FIELD, SET_MPLS_TTL, SET_NW_TTL, SET_QUEUE, is_exact, is_loadable,
 };
 use super::{
     Action, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
@@ -39,12 +39,19 @@ impl Action<'_> {
             Self::SetMplsTtl(ttl) => of_u16(w, SET_MPLS_TTL, u16::from(ttl) << 8),
             Self::SetNwTtl(ttl) => of_u16(w, SET_NW_TTL, u16::from(ttl) << 8),
             Self::SetField { field, value, mask } => set_field(w, field, value & mask, mask),
-            Self::SetMetadataField { field, value, mask } => of(w, SET_FIELD, |w| {
-                write_header(w, field, mask.is_some(), value.len())?;
-                w.bytes(value);
-                w.bytes(mask.unwrap_or_default());
-                Ok(())
-            }),
+            Self::SetMetadataField { field, value, mask } => {
+                let body = |w: &mut Writer<'_>| {
+                    write_header(w, field, mask.is_some(), value.len())?;
+                    w.bytes(value);
+                    w.bytes(mask.unwrap_or_default());
+                    Ok(())
+                };
+                if mask.is_some() && w.version() != Version::V15 {
+                    nicira(w, nx::REG_LOAD2, body)
+                } else {
+                    of(w, SET_FIELD, body)
+                }
+            }
             Self::Load { dst, value } => load(w, dst, value),
             Self::Move { src, dst } => copy(w, src, dst),
             Self::SetTunnel(id) => set_field(w, Field::TunId, u128::from(id), u128::MAX),
@@ -72,9 +79,12 @@ impl Action<'_> {
             Self::Controller(controller) => controller_action(w, &controller),
             Self::StackPush(sub) => stack(w, nx::STACK_PUSH, sub),
             Self::StackPop(sub) => stack(w, nx::STACK_POP, sub),
-            Self::DeleteField(field) => {
-                nicira(w, nx::DELETE_FIELD, |w| write_header(w, field, false, field.bytes()))
-            }
+            Self::DeleteField(field) => nicira(w, nx::DELETE_FIELD, |w| {
+                write_header(w, field, false, field.bytes())?;
+                // Open vSwitch's structure has room for an experimenter's header and eight bytes more.
+                w.zeros(10);
+                Ok(())
+            }),
             Self::DecTtlIds(ids) => nicira(w, nx::DEC_TTL_CNT_IDS, |w| {
                 w.u16(u16::try_from(ids.len() / 2).unwrap_or(u16::MAX));
                 w.zeros(4);
@@ -153,9 +163,12 @@ pub(super) fn port16(port: OfPort) -> Result<u16, EncodeError> {
 
 /// `set_field`; masked before 1.5 it is a run of register loads, one for each run of ones in the mask.
 fn set_field(w: &mut Writer<'_>, field: Field, value: u128, mask: u128) -> Written {
-    let exact = mask & field.exact_mask() == field.exact_mask();
+    let exact = is_exact(field, mask);
     if exact || w.version() == Version::V15 {
         return of(w, SET_FIELD, |w| write_field(w, field, value, mask));
+    }
+    if !is_loadable(field) {
+        return nicira(w, nx::REG_LOAD2, |w| write_field(w, field, value, mask));
     }
     let mut rest = mask & field.exact_mask();
     while rest != 0 {
@@ -277,10 +290,10 @@ fn controller_action(w: &mut Writer<'_>, c: &Controller<'_>) -> Written {
     nicira(w, nx::CONTROLLER2, |w| {
         w.zeros(6);
         if c.max_len != u16::MAX {
-            property(w, 0, &c.max_len.to_be_bytes())?;
+            property16(w, 0, c.max_len)?;
         }
         if c.id != 0 {
-            property(w, 1, &c.id.to_be_bytes())?;
+            property16(w, 1, c.id)?;
         }
         if c.reason != nx::REASON_ACTION {
             property(w, 2, &[c.reason])?;
@@ -296,6 +309,12 @@ fn controller_action(w: &mut Writer<'_>, c: &Controller<'_>) -> Written {
         }
         Ok(())
     })
+}
+
+/// Open vSwitch counts the padding of 16-bit properties into their length.
+fn property16(w: &mut Writer<'_>, kind: u16, value: u16) -> Written {
+    let [high, low] = value.to_be_bytes();
+    property(w, kind, &[high, low, 0, 0])
 }
 
 fn property(w: &mut Writer<'_>, kind: u16, body: &[u8]) -> Written {

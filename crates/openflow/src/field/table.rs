@@ -157,7 +157,7 @@ fields! {
     Xreg7: "xreg7" [] as "xreg7", 8, 64, Hex, MW, None, 80, [pkt_reg(7) "OXM_OF_PKT_REG7"];
     PktMark: "pkt_mark" [] as "pkt_mark", 4, 32, Hex, MW, None, 4, [nxm1(33) "NXM_NX_PKT_MARK"];
     CtState: "ct_state" [] as "ct_state", 4, 32, CtState, M, None, 28, [nxm1(105) "NXM_NX_CT_STATE"];
-    CtZone: "ct_zone" [] as "ct_zone", 2, 16, Hex, RO, None, 32, [nxm1(106) "NXM_NX_CT_ZONE"];
+    CtZone: "ct_zone" [] as "ct_zone", 2, 16, Dec, RO, None, 32, [nxm1(106) "NXM_NX_CT_ZONE"];
     CtMark: "ct_mark" [] as "ct_mark", 4, 32, Hex, MW, None, 36, [nxm1(107) "NXM_NX_CT_MARK"];
     CtLabel: "ct_label" [] as "ct_label", 16, 128, Hex, MW, None, 40, [nxm1(108) "NXM_NX_CT_LABEL"];
     CtNwSrc: "ct_nw_src" [] as "ct_nw_src", 4, 32, Ipv4, M, Ct, 44, [nxm1(120) "NXM_NX_CT_NW_SRC"];

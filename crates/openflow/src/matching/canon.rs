@@ -98,7 +98,7 @@ impl Match {
             Place::Tci => {
                 self.set_plain(Field::VlanVid, value & 0x1fff, mask & 0x1fff);
                 // Open vSwitch writes a priority only beside a tag, and always whole.
-                let pcp = if mask & 0xe000 != 0 && value & 0x1000 != 0 { 7 } else { 0 };
+                let pcp = if mask & 0xe000 != 0 && value & 0x1000 != 0 { 0xff } else { 0 };
                 self.set_plain(Field::VlanPcp, value >> 13, pcp);
             }
             Place::Tos => self.set_plain(Field::IpDscp, (value & 0xfc) >> 2, 0xff),
@@ -212,15 +212,9 @@ pub(super) fn write_old(w: &mut Writer<'_>, tlv: &Tlv<'_>) -> Result<(), EncodeE
 
 /// Whether this is how OpenFlow 1.5 and Open vSwitch write the field.
 pub(super) fn is_canonical(tlv: &Tlv<'_>, field: Field) -> bool {
+    // The length and mask of a metadata field say how it was defined, so they stay as they are.
+    let sensible = |mask: u128| mask != 0 && mask != field.exact_mask();
     is_plain(field)
         && field.header(Version::V15) == Some(tlv.header)
-        && tlv.mask.is_none_or(|mask| {
-            let number = tlv.mask_number();
-            let exact = if field.is_variable() {
-                mask.iter().all(|b| *b == 0xff)
-            } else {
-                number == field.exact_mask()
-            };
-            !exact && mask.iter().any(|b| *b != 0)
-        })
+        && (tlv.mask.is_none() || field.is_variable() || sensible(tlv.mask_number()))
 }

@@ -3,6 +3,8 @@
 //! Layout: cookie u64, cookie mask u64, table u8, command u8, idle u16, hard u16, priority u16, buffer u32,
 //! out port u32, out group u32, flags u16, importance u16 (pad in 1.3), match, instructions.
 
+use std::fmt;
+
 use bytes::BytesMut;
 
 use super::{FLOW_MOD, write_message};
@@ -12,6 +14,7 @@ use crate::error_code::ErrorCode;
 use crate::flow::{Flow, FlowFlags};
 use crate::instruction::InstructionsRef;
 use crate::matching::read_match;
+use crate::text::flow_out;
 use crate::types::{OfPort, TableId, Version};
 use crate::writer::Writer;
 
@@ -145,6 +148,13 @@ impl FlowMod {
         w.u16(if w.version() == Version::V13 { 0 } else { flow.importance });
         flow.matching.as_ref().write(w)?;
         flow.instructions.as_ref().write(w)
+    }
+}
+
+impl fmt::Display for FlowMod {
+    /// What `ovs-ofctl ofp-print` shows after the name of the message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        flow_out::write_flow_mod(f, self)
     }
 }
 

@@ -10,8 +10,8 @@ use crate::action::{
 };
 use crate::field::Field;
 use crate::instruction::Instruction;
-use crate::text::HexBytes;
-use crate::text::match_out::{Separator, write_formatted, write_trimmed};
+use crate::text::match_out::{Separator, write_formatted, write_number};
+use crate::text::{Hex, HexBytes};
 use crate::types::{OfPort, TableId};
 
 /// Writes actions, each after the separator.
@@ -62,14 +62,14 @@ fn write_action(out: &mut dyn Write, action: &Action<'_>) -> fmt::Result {
         Action::SetField { field, value, mask } => write_set_field(out, field, value, mask),
         Action::SetMetadataField { field, value, mask } => {
             out.write_str("set_field:")?;
-            write_bytes(out, value)?;
-            if let Some(mask) = mask.filter(|mask| mask.iter().any(|b| *b != 0xff)) {
+            write_number(out, value)?;
+            if let Some(mask) = mask {
                 out.write_char('/')?;
-                write_bytes(out, mask)?;
+                write_number(out, mask)?;
             }
             write!(out, "->{}", field.name())
         }
-        Action::Load { dst, value } => write!(out, "load:{value:#x}->{dst}"),
+        Action::Load { dst, value } => write!(out, "load:{}->{dst}", Hex(u128::from(value))),
         Action::Move { src, dst } => write!(out, "move:{src}->{dst}"),
         Action::StackPush(sub) => write!(out, "push:{sub}"),
         Action::StackPop(sub) => write!(out, "pop:{sub}"),
@@ -191,7 +191,6 @@ fn write_set_field(out: &mut dyn Write, field: Field, value: u128, mask: u128) -
 /// A value as `mf_format` prints it, which differs from a match in its treatment of masks.
 pub(crate) fn write_field_value(out: &mut dyn Write, field: Field, value: u128, mask: u128) -> fmt::Result {
     let exact = mask & field.exact_mask() == field.exact_mask();
-    let bits = u32::try_from(field.bytes()).unwrap_or_default().saturating_mul(8);
     write_formatted(
         out,
         field.format(),
@@ -199,14 +198,6 @@ pub(crate) fn write_field_value(out: &mut dyn Write, field: Field, value: u128, 
         value,
         if exact { None } else { Some(mask & field.exact_mask()) },
     )
-}
-
-fn write_bytes(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
-    if bytes.iter().all(|b| *b == 0) {
-        return out.write_char('0');
-    }
-    out.write_str("0x")?;
-    write_trimmed(out, bytes)
 }
 
 fn write_dec_ttl(out: &mut dyn Write, ids: &[u8]) -> fmt::Result {
@@ -277,27 +268,25 @@ fn write_ct(out: &mut dyn Write, ct: &Ct<'_>) -> fmt::Result {
     out.write_char(')')
 }
 
-/// `nat` stands beside `exec`, everything else inside it.
+/// A `nat` in front stands beside `exec`, everything else inside it.
 fn write_ct_actions(out: &mut dyn Write, actions: ActionsRef<'_>, sep: &mut Separator) -> fmt::Result {
-    for action in actions {
-        if let Action::Nat(nat) = action {
-            sep.next(out)?;
-            write_nat(out, &nat)?;
-        }
+    let mut rest = actions.iter().peekable();
+    if let Some(Action::Nat(nat)) = rest.peek() {
+        sep.next(out)?;
+        write_nat(out, nat)?;
+        rest.next();
     }
+    if rest.peek().is_none() {
+        return Ok(());
+    }
+    sep.next(out)?;
+    out.write_str("exec(")?;
     let mut inner = Separator::default();
-    for action in actions {
-        if matches!(action, Action::Nat(_)) {
-            continue;
-        }
-        if !inner.is_started() {
-            sep.next(out)?;
-            out.write_str("exec(")?;
-        }
+    for action in rest {
         inner.next(out)?;
         write_action(out, &action)?;
     }
-    if inner.is_started() { out.write_char(')') } else { Ok(()) }
+    out.write_char(')')
 }
 
 fn write_nat(out: &mut dyn Write, nat: &Nat) -> fmt::Result {

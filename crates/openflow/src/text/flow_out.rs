@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::flow::{DEFAULT_PRIORITY, Flow, FlowFlags, FlowKeyRef, FlowStats};
 use crate::instruction::InstructionsRef;
 use crate::matching::MatchRef;
+use crate::message::flow_mod::{ANY_GROUP, FlowMod, FlowModCommand, NO_BUFFER};
 use crate::text::match_out::{self, Separator};
+use crate::types::{OfPort, TableId};
 
 /// The line of `dump-flows`, which separates by `, ` before the match and by a blank after flags.
 pub(crate) fn write_stats(out: &mut dyn Write, s: &FlowStats<'_>) -> fmt::Result {
@@ -90,6 +92,52 @@ pub(crate) fn write_flow(out: &mut dyn Write, flow: &Flow) -> fmt::Result {
     }
     write_flags(out, flow.flags, ',')?;
     write_rest(out, flow.priority, flow.matching.as_ref(), flow.instructions.as_ref())
+}
+
+/// A flow-mod as `ofp-print` shows it after the message's name.
+pub(crate) fn write_flow_mod(out: &mut dyn Write, m: &FlowMod) -> fmt::Result {
+    let flow = &m.flow;
+    out.write_str(match m.command {
+        FlowModCommand::Add => "ADD",
+        FlowModCommand::Modify => "MOD",
+        FlowModCommand::ModifyStrict => "MOD_STRICT",
+        FlowModCommand::Delete => "DEL",
+        FlowModCommand::DeleteStrict => "DEL_STRICT",
+    })?;
+    if flow.table != TableId(0) {
+        write!(out, " table:{}", flow.table)?;
+    }
+    out.write_char(' ')?;
+    let mut sep = Separator::default();
+    write_priority(out, flow.priority, &mut sep)?;
+    match_out::write(out, flow.matching.as_ref(), &mut sep)?;
+    if sep.is_started() {
+        out.write_char(' ')?;
+    }
+    if flow.cookie != 0 && flow.cookie != u64::MAX {
+        write!(out, "cookie:{:#x} ", flow.cookie)?;
+    }
+    if m.cookie_mask != 0 {
+        write!(out, "cookie:{:#x}/{:#x} ", flow.cookie, m.cookie_mask)?;
+    }
+    for (name, value) in
+        [("idle", flow.idle_timeout), ("hard", flow.hard_timeout), ("importance", flow.importance)]
+    {
+        if value != 0 {
+            write!(out, "{name}:{value} ")?;
+        }
+    }
+    if m.buffer_id != NO_BUFFER {
+        write!(out, "buf:{:#x} ", m.buffer_id)?;
+    }
+    if m.out_port != OfPort::ANY {
+        write!(out, "out_port:{} ", m.out_port)?;
+    }
+    if m.out_group != ANY_GROUP {
+        write!(out, "out_group:{} ", m.out_group)?;
+    }
+    write_flags(out, flow.flags, ' ')?;
+    write!(out, "actions={}", flow.instructions)
 }
 
 /// `table=10,priority=200,arp,in_port=4`.

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::field::{Field, Format};
 use crate::matching::MatchRef;
-use crate::oxm::{Tlv, bit_len, number};
+use crate::oxm::{Tlv, number};
 use crate::text::{Hex, HexBytes, Ipv6Text, prefix_len};
 use crate::types::{Mac, OfPort};
 
@@ -73,6 +73,7 @@ struct View<'a> {
     packet_type: Option<u128>,
     megaflow: bool,
     erspan_version: u128,
+    nsh_type: u128,
 }
 
 impl<'a> View<'a> {
@@ -84,6 +85,7 @@ impl<'a> View<'a> {
             packet_type: None,
             megaflow: false,
             erspan_version: 0,
+            nsh_type: 0,
         };
         for tlv in matching {
             match tlv.field {
@@ -91,6 +93,7 @@ impl<'a> View<'a> {
                 Some(Field::IpProto) => view.ip_proto = Some(tlv.number()),
                 Some(Field::PacketType) => view.packet_type = Some(tlv.number()),
                 Some(Field::RecircId) => view.megaflow = true,
+                Some(Field::NshMdtype) => view.nsh_type = tlv.number(),
                 Some(Field::TunErspanVer) => view.erspan_version = tlv.number(),
                 _ => {}
             }
@@ -164,6 +167,7 @@ impl<'a> View<'a> {
             Some(Field::PacketType) => item.tlv.number() == 0,
             Some(Field::TunErspanIdx) => self.erspan_version != 1,
             Some(Field::TunErspanDir | Field::TunErspanHwid) => self.erspan_version != 2,
+            Some(Field::NshC1 | Field::NshC2 | Field::NshC3 | Field::NshC4) => self.nsh_type != 1,
             Some(Field::VlanPcp) => self.vlan_is_tci(),
             _ => false,
         }
@@ -240,6 +244,18 @@ fn write_value(out: &mut dyn Write, field: Field, tlv: &Tlv<'_>) -> fmt::Result 
     let value = tlv.number();
     let mask = tlv.mask.map(number);
     match field {
+        Field::NshFlags => {
+            return match mask {
+                Some(mask) => write!(out, "0x{value:02x}/0x{mask:02x}"),
+                None => write!(out, "{value}"),
+            };
+        }
+        Field::NshSpi | Field::NshC1 | Field::NshC2 | Field::NshC3 | Field::NshC4 => {
+            return match mask {
+                Some(mask) => write!(out, "{value:#x}/{mask:#x}"),
+                None => write!(out, "{value:#x}"),
+            };
+        }
         Field::EthType => return write!(out, "0x{value:04x}"),
         Field::IpDscp => return write!(out, "{}", value << 2),
         Field::RecircId => return write!(out, "{}", Hex(value)),
@@ -250,15 +266,13 @@ fn write_value(out: &mut dyn Write, field: Field, tlv: &Tlv<'_>) -> fmt::Result 
         Field::TunErspanVer | Field::TunErspanDir | Field::TunGtpuMsgtype => return write!(out, "{value}"),
         _ => {}
     }
-    let bits = bit_len(tlv.value);
-    write_formatted(out, field.format(), bits, value, mask)
+    write_formatted(out, field.format(), value, mask)
 }
 
 /// A value in a format of the table.
 pub(crate) fn write_formatted(
     out: &mut dyn Write,
     format: Format,
-    bits: u32,
     value: u128,
     mask: Option<u128>,
 ) -> fmt::Result {
@@ -277,10 +291,9 @@ pub(crate) fn write_formatted(
         (Format::Frag, mask) => out.write_str(frag_name(value, mask.unwrap_or(3))),
         (Format::CtState, mask) => write_flags(out, &CT_STATE, 0xff, value, mask.unwrap_or(u128::MAX)),
         (Format::TcpFlags, mask) => write_flags(out, &TCP_FLAGS, 0xfff, value, mask.unwrap_or(0xfff)),
-        (Format::TunFlags, mask) => {
-            // Open vSwitch never prints the tunnel flags in their exact form.
-            write_flags(out, &TUN_FLAGS, u128::MAX, value, mask.unwrap_or(crate::field::ones(bits)) & 1)
-        }
+        (Format::TunFlags, None) => write_flag_list(out, &TUN_FLAGS, value, '|'),
+        // Tunnel flags with a mask have a sign even where the mask covers all of them.
+        (Format::TunFlags, Some(mask)) => write_flags(out, &TUN_FLAGS, u128::MAX, value, mask),
     }
 }
 
@@ -308,24 +321,32 @@ fn write_ipv6(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Resu
     }
 }
 
-/// `tun_metadata`: its length is the switch's business, and a zero-length one has no value at all.
+/// `tun_metadata`, whose length is the switch's business; without any bytes, a mask says that it is present.
 fn write_metadata(out: &mut dyn Write, tlv: &Tlv<'_>) -> fmt::Result {
-    if tlv.value.is_empty() {
+    if tlv.value.is_empty() && tlv.mask.is_some() {
         return Ok(());
     }
-    write!(out, "=0x")?;
-    write_trimmed(out, tlv.value)?;
+    out.write_char('=')?;
+    write_number(out, tlv.value)?;
     match tlv.mask {
         Some(mask) if mask.iter().any(|b| *b != 0xff) => {
-            out.write_str("/0x")?;
-            write_trimmed(out, mask)
+            out.write_char('/')?;
+            write_number(out, mask)
         }
         _ => Ok(()),
     }
 }
 
+/// Bytes as one number in hexadecimal; zero has no prefix.
+pub(crate) fn write_number(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+    if bytes.iter().any(|b| *b != 0) {
+        out.write_str("0x")?;
+    }
+    write_trimmed(out, bytes)
+}
+
 /// Hexadecimal digits without leading zeroes.
-pub(crate) fn write_trimmed(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+fn write_trimmed(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
     let first = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
     match bytes.get(first..).and_then(<[u8]>::split_first) {
         Some((head, rest)) => write!(out, "{head:x}{}", HexBytes(rest)),

@@ -1,0 +1,79 @@
+//! The codec against Open vSwitch itself, both ways: the same bytes for the same text, the same text for the
+//! same bytes.
+
+#![expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests may panic")]
+
+mod ovs;
+
+use bytes::BytesMut;
+use openflow::message::flow_mod::FlowMod;
+use openflow::{Flow, Message, Version};
+
+/// Text and bytes agree with Open vSwitch for every flow.
+fn check(version: Version, flows: &[String]) {
+    let theirs = ovs::flow_mods(version, flows);
+    let printed = ovs::print(&theirs);
+    let mut wrong = Vec::new();
+    for ((text, bytes), printed) in flows.iter().zip(&theirs).zip(&printed) {
+        if let Err(difference) = check_one(version, text, bytes, printed) {
+            wrong.push(format!("{text}\n  ofctl: {printed}\n  {difference}"));
+        }
+    }
+    let shown = wrong.len().min(40);
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), flows.len(), wrong[..shown].join("\n"));
+}
+
+fn check_one(version: Version, text: &str, bytes: &[u8], printed: &str) -> Result<(), String> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let decoded = match Message::decode(bytes) {
+        Ok((_, Message::FlowMod(decoded))) => decoded,
+        Ok((_, other)) => return Err(format!("decoded as {other:?}")),
+        Err(error) => return Err(format!("not decoded: {error} {}", hex(bytes))),
+    };
+    if decoded.to_string() != printed {
+        return Err(format!("printed {decoded}"));
+    }
+    let xid = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    let encode = |m: &FlowMod| {
+        let mut buf = BytesMut::new();
+        m.encode(version, xid, &mut buf).map(|()| buf.to_vec()).map_err(|e| format!("not encoded: {e}"))
+    };
+    let again = encode(&decoded)?;
+    if again != bytes {
+        return Err(format!("re-encoded\n    {} not\n    {}", hex(&again), hex(bytes)));
+    }
+    let parsed = Flow::parse(text, version).map_err(|e| format!("not parsed: {e}"))?;
+    let ours = encode(&FlowMod::add(parsed))?;
+    if ours != bytes {
+        return Err(format!("parsed into\n    {} not\n    {}", hex(&ours), hex(bytes)));
+    }
+    Ok(())
+}
+
+fn lines(text: &str) -> Vec<String> {
+    let content = text.lines().map(|line| line.split_once(" #").map_or(line, |(flow, _)| flow).trim());
+    content.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_guards_pipeline_is_the_same_both_ways() {
+    check(Version::V15, &lines(include_str!("guard.txt")));
+}
+
+#[test]
+fn every_match_field_is_the_same_both_ways() {
+    for version in Version::ALL {
+        check(version, &lines(include_str!("fields.txt")));
+    }
+}
+
+#[test]
+fn every_action_is_the_same_both_ways_in_1_5() {
+    check(Version::V15, &lines(include_str!("actions.txt")));
+}
+
+#[test]
+fn every_action_is_the_same_both_ways_in_1_3_and_1_4() {
+    check(Version::V13, &lines(include_str!("actions.txt")));
+    check(Version::V14, &lines(include_str!("actions.txt")));
+}

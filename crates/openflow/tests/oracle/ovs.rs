@@ -1,0 +1,86 @@
+//! Open vSwitch as an oracle, without a switch: `ovs-ofctl` prints our bytes, and a fake switch on a Unix socket
+//! records the bytes that `ovs-ofctl` makes of text. A machine without `ovs-ofctl` fails these tests.
+
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use openflow::Version;
+
+/// The name that `ovs-ofctl -O` has for a version.
+pub(crate) fn name(version: Version) -> &'static str {
+    match version {
+        Version::V13 => "OpenFlow13",
+        Version::V14 => "OpenFlow14",
+        Version::V15 => "OpenFlow15",
+    }
+}
+
+/// What `ovs-ofctl add-flows` sends for these flows, one flow-mod each.
+pub(crate) fn flow_mods(version: Version, flows: &[String]) -> Vec<Vec<u8>> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("switch.sock");
+    let file = dir.path().join("flows.txt");
+    std::fs::write(&file, flows.join("\n")).expect("the flows");
+    let recorded = fake_switch(&socket);
+    let target = format!("unix:{}", socket.display());
+    let args = ["--no-names", "-vconsole:off", "-O", name(version), "add-flows", &target];
+    let run = Command::new("ovs-ofctl").args(args).arg(&file).output().expect("ovs-ofctl must be installed");
+    assert!(run.status.success(), "ovs-ofctl refused: {}", String::from_utf8_lossy(&run.stderr));
+    let messages: Vec<_> = recorded.iter().collect();
+    assert_eq!(messages.len(), flows.len(), "one flow-mod for each flow");
+    messages
+}
+
+/// What `ovs-ofctl` prints for each of the messages, without the message's name and xid.
+pub(crate) fn print(messages: &[Vec<u8>]) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("stream");
+    std::fs::write(&file, messages.concat()).expect("the stream");
+    let run = Command::new("ovs-ofctl")
+        .args(["--no-names", "-vconsole:off", "ofp-parse"])
+        .arg(&file)
+        .output()
+        .expect("ovs-ofctl must be installed");
+    let text = String::from_utf8(run.stdout).expect("text");
+    let lines: Vec<String> = text
+        .lines()
+        .filter(|line| line.starts_with("OFPT_") || line.starts_with("NXT_"))
+        .map(|line| line.split_once("): ").map_or(line, |(_, rest)| rest))
+        .map(|line| line.split_once("): ").map_or(line, |(_, rest)| rest).to_owned())
+        .collect();
+    assert_eq!(lines.len(), messages.len(), "one line for each message");
+    lines
+}
+
+/// Accepts one connection, answers what a client waits for, and passes on the flow-mods.
+fn fake_switch(socket: &Path) -> Receiver<Vec<u8>> {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        if let Ok((stream, _)) = listener.accept() {
+            // The client closes when it is done; what it sent until then has been passed on.
+            drop(serve(stream, &sender));
+        }
+    });
+    receiver
+}
+
+fn serve(mut stream: UnixStream, sender: &Sender<Vec<u8>>) -> std::io::Result<()> {
+    // Versions 1.0 to 1.5 in the bitmap; the client chooses.
+    stream.write_all(&[6, 0, 0, 16, 0, 0, 0, 1, 0, 1, 0, 8, 0, 0, 0, 0x72])?;
+    loop {
+        let mut head = [0; 8];
+        stream.read_exact(&mut head)?;
+        let mut body = vec![0; usize::from(u16::from_be_bytes([head[2], head[3]])) - 8];
+        stream.read_exact(&mut body)?;
+        match head[1] {
+            2 => stream.write_all(&[&[head[0], 3], &head[2..], &body].concat())?,
+            20 => stream.write_all(&[&[head[0], 21], &head[2..]].concat())?,
+            14 => drop(sender.send([&head[..], &body].concat())),
+            _ => {}
+        }
+    }
+}
