@@ -191,13 +191,7 @@ fn write_set_field(out: &mut dyn Write, field: Field, value: u128, mask: u128) -
 /// A value as `mf_format` prints it, which differs from a match in its treatment of masks.
 pub(crate) fn write_field_value(out: &mut dyn Write, field: Field, value: u128, mask: u128) -> fmt::Result {
     let exact = mask & field.exact_mask() == field.exact_mask();
-    write_formatted(
-        out,
-        field.format(),
-        bits,
-        value,
-        if exact { None } else { Some(mask & field.exact_mask()) },
-    )
+    write_formatted(out, field.format(), value, if exact { None } else { Some(mask & field.exact_mask()) })
 }
 
 fn write_dec_ttl(out: &mut dyn Write, ids: &[u8]) -> fmt::Result {
