@@ -22,7 +22,7 @@ mod write;
 pub use parts::{
     Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
 };
-pub(crate) use read::{Scan, scan};
+pub(crate) use read::{Scan, is_exact, scan};
 
 /// An action. Borrowed parts point into the message (or into bytes that the caller keeps).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -218,6 +218,7 @@ pub(crate) const OFPMT_OXM: u16 = 1;
 
 /// Writes one field with its mask into `bytes`, in OpenFlow 1.5's form.
 fn field_bytes(field: Field, value: u128, mask: u128) -> SmallVec<[u8; INLINE_MATCH]> {
+    let mask = (mask != field.exact_mask()).then_some(mask);
     let mut buf = bytes::BytesMut::new();
     // A field of the table always has a header in 1.5; without one it has no place in a match.
     match write_field(&mut Writer::new(&mut buf, Version::V15), field, value, mask) {

@@ -114,18 +114,18 @@ impl FullHeader {
     }
 }
 
-/// Writes a field of at most 16 bytes with a mask unless the mask is exact.
+/// Writes a field of at most 16 bytes with a mask unless that is `None`.
 pub(crate) fn write_field(
     w: &mut Writer<'_>,
     field: Field,
     value: u128,
-    mask: u128,
+    mask: Option<u128>,
 ) -> Result<(), EncodeError> {
-    let masked = mask & field.exact_mask() != field.exact_mask();
+    let masked = mask.is_some();
     let bytes = field.bytes();
     write_header(w, field, masked, bytes)?;
     w.uint(value, bytes);
-    if masked {
+    if let Some(mask) = mask {
         w.uint(mask, bytes);
     }
     Ok(())

@@ -118,7 +118,7 @@ fn reg_load<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeError> {
 pub(super) fn needs_load2(action: &Action<'_>) -> bool {
     match action {
         Action::SetMetadataField { mask, .. } => mask.is_some(),
-        Action::SetField { field, mask, .. } => !read::is_exact(*field, *mask) && !read::is_loadable(*field),
+        Action::SetField { field, .. } => !read::is_loadable(*field),
         _ => false,
     }
 }

@@ -7,7 +7,7 @@ use crate::Version;
 use crate::cursor::Reader;
 use crate::error::{DecodeError, Malformed};
 use crate::error_code::ErrorCode;
-use crate::field::Field;
+use crate::field::{Field, ones};
 use crate::limits::MAX_NESTING;
 use crate::oxm::{FullHeader, Tlv};
 use crate::types::OfPort;
@@ -166,9 +166,6 @@ pub(super) fn set_field<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeErro
     if !field.is_writable() {
         return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
     }
-    if tlv.mask.is_some() && !field.is_maskable() {
-        return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_MASK));
-    }
     if tlv.has_stray_bits() {
         return Err(at.refuse(ErrorCode::OFPBMC_BAD_WILDCARDS));
     }
@@ -194,9 +191,10 @@ fn copy_field<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Action<'a>, Dec
     Ok(Action::Move { src, dst })
 }
 
-/// Whether a mask covers all of a field.
-pub(super) fn is_exact(field: Field, mask: u128) -> bool {
-    mask & field.exact_mask() == field.exact_mask()
+/// Whether a mask covers all of a field's bytes: in actions even bits without meaning count.
+pub(crate) fn is_exact(field: Field, mask: u128) -> bool {
+    let all = ones(u32::try_from(field.bytes()).unwrap_or(16).saturating_mul(8));
+    mask & all == all
 }
 
 /// Whether Nicira's register load can name a field: its header has 4 bytes.

@@ -165,12 +165,12 @@ pub(super) fn port16(port: OfPort) -> Result<u16, EncodeError> {
 fn set_field(w: &mut Writer<'_>, field: Field, value: u128, mask: u128) -> Written {
     let exact = is_exact(field, mask);
     if exact || w.version() == Version::V15 {
-        return of(w, SET_FIELD, |w| write_field(w, field, value, mask));
+        return of(w, SET_FIELD, |w| write_field(w, field, value, (!is_exact(field, mask)).then_some(mask)));
     }
     if !is_loadable(field) {
-        return nicira(w, nx::REG_LOAD2, |w| write_field(w, field, value, mask));
+        return load2(w, field, value, mask);
     }
-    let mut rest = mask & field.exact_mask();
+    let mut rest = mask & ones(u32::try_from(field.bytes()).unwrap_or(16).saturating_mul(8));
     while rest != 0 {
         let offset = rest.trailing_zeros();
         let bits = (rest >> offset).trailing_ones().min(64);
@@ -186,21 +186,19 @@ fn set_field(w: &mut Writer<'_>, field: Field, value: u128, mask: u128) -> Writt
 }
 
 fn load(w: &mut Writer<'_>, dst: Subfield, value: u64) -> Written {
-    if w.version() != Version::V15 {
+    let old = w.version() != Version::V15;
+    if old && is_loadable(dst.field) {
         return reg_load(w, dst, value);
     }
-    let mask = ones(u32::from(dst.bits)) << u32::from(dst.offset.min(127));
-    set_field(
-        w,
-        dst.field,
-        (u128::from(value) << u32::from(dst.offset.min(127))) & mask,
-        full_if_whole(dst, mask),
-    )
+    let shift = u32::from(dst.offset.min(127));
+    let mask = ones(u32::from(dst.bits)) << shift;
+    let value = (u128::from(value) << shift) & mask;
+    if old { load2(w, dst.field, value, mask) } else { set_field(w, dst.field, value, mask) }
 }
 
-/// A mask over all significant bits counts as exact.
-fn full_if_whole(dst: Subfield, mask: u128) -> u128 {
-    if dst.offset == 0 && dst.bits == dst.field.bits() { u128::MAX } else { mask }
+/// Nicira's load for fields whose header does not fit her first one.
+fn load2(w: &mut Writer<'_>, field: Field, value: u128, mask: u128) -> Written {
+    nicira(w, nx::REG_LOAD2, |w| write_field(w, field, value, (!is_exact(field, mask)).then_some(mask)))
 }
 
 fn reg_load(w: &mut Writer<'_>, dst: Subfield, value: u64) -> Written {

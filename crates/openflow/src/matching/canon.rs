@@ -74,6 +74,8 @@ impl Match {
     pub fn set(&mut self, field: Field, value: u128, mask: u128) {
         let value = value & mask;
         match place(field) {
+            // Of the tunnel flags only the public one can be matched.
+            Place::Plain if field == Field::TunFlags => self.set_plain(field, value & 1, mask & 1),
             Place::Plain => self.set_plain(field, value, mask),
             Place::Register => {
                 if let Some((xreg, shift)) = register_half(field) {
@@ -192,6 +194,7 @@ pub(super) fn write_old(w: &mut Writer<'_>, tlv: &Tlv<'_>) -> Result<(), EncodeE
         is_register = true;
         let mask = (tlv.mask_number() >> shift) & 0xffff_ffff;
         if mask != 0 {
+            let mask = (mask != 0xffff_ffff).then_some(mask);
             write_field(w, reg, (tlv.number() >> shift) & 0xffff_ffff, mask)?;
         }
     }

@@ -6,9 +6,9 @@ use std::fmt::{self, Write};
 
 use crate::action::{
     Action, ActionsRef, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection,
-    Subfield,
+    Subfield, is_exact,
 };
-use crate::field::Field;
+use crate::field::{Field, Format};
 use crate::instruction::Instruction;
 use crate::text::match_out::{Separator, write_formatted, write_number};
 use crate::text::{Hex, HexBytes};
@@ -188,10 +188,15 @@ fn write_set_field(out: &mut dyn Write, field: Field, value: u128, mask: u128) -
     write!(out, "->{}", field.name())
 }
 
-/// A value as `mf_format` prints it, which differs from a match in its treatment of masks.
+/// A value as actions print it: unlike in a match, a decimal value stays decimal beside its mask.
 pub(crate) fn write_field_value(out: &mut dyn Write, field: Field, value: u128, mask: u128) -> fmt::Result {
-    let exact = mask & field.exact_mask() == field.exact_mask();
-    write_formatted(out, field.format(), value, if exact { None } else { Some(mask & field.exact_mask()) })
+    if is_exact(field, mask) {
+        return write_formatted(out, field.format(), value, None);
+    }
+    match field.format() {
+        Format::Dec => write!(out, "{value}/{mask:#x}"),
+        format => write_formatted(out, format, value, Some(mask)),
+    }
 }
 
 fn write_dec_ttl(out: &mut dyn Write, ids: &[u8]) -> fmt::Result {

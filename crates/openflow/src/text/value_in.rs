@@ -90,7 +90,8 @@ impl<'t> Source<'t> {
             Format::TcpFlags => {
                 flags(text, &TCP_FLAGS, 0xfff).map(|(v, m)| (v, if m == 0xfff { u128::MAX } else { m }))
             }
-            Format::TunFlags => flags(text, &TUN_FLAGS, 1),
+            Format::TunFlags => flags(text, &TUN_FLAGS, u128::from(u16::MAX)),
+
             Format::Dec | Format::Hex => split(text, wide_number),
         };
         let (value, mask) = read.ok_or_else(bad)?;
