@@ -25,6 +25,7 @@
 //! | `flows/bridge.rs` | one bridge: connect, serve, wait, again |
 //! | `flows/channel.rs` | the socket up to the end of the handshake |
 //! | `flows/session.rs` | the state of one connection, without its socket |
+//! | `flows/request.rs` | what callers ask a session for, and how they wait |
 //! | `flows/bundle.rs`, `collect.rs` | the conversations: a confirmed write, a reply of many parts |
 //! | `flows/stream.rs` | a dump of everything, on a connection of its own |
 //! | `flows/monitor.rs` | changes by others |
@@ -37,6 +38,7 @@ mod channel;
 mod collect;
 mod error;
 mod monitor;
+mod request;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -54,14 +56,14 @@ use futures::future::AbortHandle;
 use futures::stream::FuturesUnordered;
 use openflow::message::flow_mod::FlowMod;
 use openflow::{Flow, FlowKey, OfPort, TableId, Version};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::limits;
 use crate::plan::flows::Block;
 
 use board::{Board, Door, Doors};
-use session::{Request, Work};
+use request::{Work, ask};
 
 pub use collect::PortEntry;
 pub use error::{ConnectError, SwitchError};
@@ -111,6 +113,9 @@ pub enum DumpScope {
     /// What the reconciler compares: every flow of the block; of table 0 those with our cookie's mark, and foreign
     /// ones above the hook's priority, for which a bridge is refused.
     Guard(Block),
+    /// The same without the foreign flows of table 0, which the switch then need not send: what is left to compare
+    /// once a bridge was accepted, however many flows others have there.
+    Owned(Block),
     /// Every flow of one table.
     Table(TableId),
 }
@@ -238,7 +243,7 @@ impl Switches {
     pub async fn dump(&self, bridge: &str, what: DumpScope) -> Result<Dump, SwitchError> {
         let door = self.door(bridge)?;
         let (reply, answer) = oneshot::channel();
-        let flows = call(&door, DUMP_DEADLINE, Work::Dump { scope: what, reply }, answer).await?;
+        let flows = ask(&door, DUMP_DEADLINE, Work::Dump { scope: what, reply }, answer).await?;
         Ok(Dump { epoch: door.epoch, flows })
     }
 
@@ -263,7 +268,7 @@ impl Switches {
             let count = changes.len();
             let (reply, answer) = oneshot::channel();
             let work = Work::Bundle { changes, reply };
-            applied.refused = call(&door, limits::BARRIER_DEADLINE, work, answer).await?;
+            applied.refused = ask(&door, limits::BARRIER_DEADLINE, work, answer).await?;
             if !applied.refused.is_empty() {
                 break;
             }
@@ -279,14 +284,14 @@ impl Switches {
     pub async fn packet_out(&self, bridge: &str, in_port: OfPort, frame: Bytes) -> Result<(), SwitchError> {
         let door = self.door(bridge)?;
         let (reply, answer) = oneshot::channel();
-        call(&door, limits::BARRIER_DEADLINE, Work::PacketOut { in_port, frame, reply }, answer).await
+        ask(&door, limits::BARRIER_DEADLINE, Work::PacketOut { in_port, frame, reply }, answer).await
     }
 
     /// The bridge's ports with their configuration and state bits.
     pub async fn port_desc(&self, bridge: &str) -> Result<Vec<PortEntry>, SwitchError> {
         let door = self.door(bridge)?;
         let (reply, answer) = oneshot::channel();
-        call(&door, DUMP_DEADLINE, Work::Ports { reply }, answer).await
+        ask(&door, DUMP_DEADLINE, Work::Ports { reply }, answer).await
     }
 
     /// All flows of all tables, part by part, whatever their number.
@@ -318,30 +323,3 @@ impl Switches {
 fn removal(key: FlowKey) -> FlowMod {
     FlowMod::delete_strict(Flow::new(key.table).priority(key.priority).matching(key.matching))
 }
-
-/// Queues a request and waits for its answer, no longer than `patience` altogether.
-async fn call<T>(
-    door: &Door,
-    patience: Duration,
-    work: Work,
-    answer: oneshot::Receiver<Result<T, SwitchError>>,
-) -> Result<T, SwitchError> {
-    let deadline = Instant::now() + patience;
-    let changes_tables = matches!(work, Work::Bundle { .. });
-    let bridge = || door.bridge.to_string();
-    match door.requests.send_timeout(Request { deadline, work }, patience).await {
-        Ok(()) => {}
-        Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(SwitchError::Busy { bridge: bridge() }),
-        Err(mpsc::error::SendTimeoutError::Closed(_)) => return Err(SwitchError::Lost { bridge: bridge() }),
-    }
-    // The session keeps the deadline and answers at it, since it alone knows how far the request came. The grace is
-    // for a session that is not polled, which would be a fault of ours.
-    match timeout_at(deadline + GRACE, answer).await {
-        Ok(Ok(answer)) => answer,
-        _ if changes_tables => Err(SwitchError::Unknown { bridge: bridge() }),
-        _ => Err(SwitchError::Lost { bridge: bridge() }),
-    }
-}
-
-/// How much later than the session a caller gives up.
-const GRACE: Duration = Duration::from_secs(1);

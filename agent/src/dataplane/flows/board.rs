@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::channel::Features;
-use super::session::Request;
+use super::request::Request;
 use super::{ConnectError, Connection, Connections, Disturbances};
 use crate::limits;
 

@@ -63,8 +63,7 @@ impl Collect<FlowFilter> {
         out: &mut Outbox,
     ) -> (u32, Self) {
         let mut requests = 0;
-        for table in filter.0.tables() {
-            let query = FlowQuery { table, ..FlowQuery::default() };
+        for query in filter.0.queries() {
             out.multipart(xid + requests, &MultipartRequest::Flow(query));
             requests += 1;
         }
@@ -138,11 +137,17 @@ impl<F: Filter> Collect<F> {
 }
 
 impl DumpScope {
-    /// The tables to ask for.
-    fn tables(self) -> Vec<TableId> {
+    /// What to ask for.
+    fn queries(self) -> Vec<FlowQuery> {
+        let all = |table| FlowQuery { table, ..FlowQuery::default() };
         match self {
-            Self::Guard(block) => std::iter::once(Block::HOOK).chain(block.tables()).collect(),
-            Self::Table(table) => vec![table],
+            Self::Guard(block) => std::iter::once(Block::HOOK).chain(block.tables()).map(all).collect(),
+            Self::Owned(block) => {
+                let (cookie, cookie_mask) = (Cookie { kind: 0, slot: 0 }.encode(), COOKIE_MARK);
+                let hooks = FlowQuery { cookie, cookie_mask, ..all(Block::HOOK) };
+                std::iter::once(hooks).chain(block.tables().map(all)).collect()
+            }
+            Self::Table(table) => vec![all(table)],
         }
     }
 
@@ -151,11 +156,15 @@ impl DumpScope {
             Self::Guard(_) if table == Block::HOOK => {
                 priority > Block::HOOK_PRIORITY || Cookie::parse(cookie).is_some()
             }
-            Self::Guard(block) => block.contains(table),
+            Self::Owned(_) if table == Block::HOOK => Cookie::parse(cookie).is_some(),
+            Self::Guard(block) | Self::Owned(block) => block.contains(table),
             Self::Table(wanted) => table == wanted,
         }
     }
 }
+
+/// The bits of a cookie that make it one of ours: all but kind and slot.
+const COOKIE_MARK: u64 = 0xffff_ff00_0000_0000;
 
 /// Keeps the flows of a scope.
 #[derive(Debug)]

@@ -11,22 +11,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use openflow::message::error_msg::ErrorMsg;
-use openflow::message::flow_mod::FlowMod;
 use openflow::message::monitor::FlowUpdates;
 use openflow::message::multipart::{MultipartBody, MultipartReply};
-use openflow::{DecodeError, FlowEntry, FlowKey, Message, OfPort};
+use openflow::{DecodeError, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::bundle::Bundle;
 use super::channel::{Channel, READ_BYTES};
 use super::collect::{Collect, FlowFilter, PortFilter};
 use super::monitor::Monitor;
+use super::request::{Request, Work};
 use super::wire::{Outbox, reason};
-use super::{ConnectError, DumpScope, PortEntry, SwitchError};
+use super::{ConnectError, DumpScope, SwitchError};
 use crate::limits;
 use crate::plan::flows::Block;
 
@@ -43,36 +43,6 @@ const UNSENT_LIMIT: usize = 16 << 20;
 
 /// How long the switch may take to answer an echo request.
 const ECHO_PATIENCE: Duration = limits::ECHO_DEADLINE.saturating_sub(limits::ECHO_AFTER);
-
-/// What a caller wants, and until when.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) deadline: Instant,
-    pub(super) work: Work,
-}
-
-type Reply<T> = oneshot::Sender<Result<T, SwitchError>>;
-
-#[derive(Debug)]
-pub(super) enum Work {
-    /// Answered with the refused changes; an empty list means that all were committed.
-    Bundle {
-        changes: Vec<FlowMod>,
-        reply: Reply<Vec<(FlowKey, String)>>,
-    },
-    Dump {
-        scope: DumpScope,
-        reply: Reply<Vec<FlowEntry>>,
-    },
-    Ports {
-        reply: Reply<Vec<PortEntry>>,
-    },
-    PacketOut {
-        in_port: OfPort,
-        frame: Bytes,
-        reply: Reply<()>,
-    },
-}
 
 /// Whether a conversation goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -369,28 +339,6 @@ impl Talk {
             Self::Bundle(bundle) => bundle.give_up(out),
             Self::Flows(collect) => collect.fail(error),
             Self::Ports(collect) => collect.fail(error),
-        }
-    }
-}
-
-impl Work {
-    fn is_abandoned(&self) -> bool {
-        match self {
-            Self::Bundle { reply, .. } => reply.is_closed(),
-            Self::Dump { reply, .. } => reply.is_closed(),
-            Self::Ports { reply } => reply.is_closed(),
-            Self::PacketOut { reply, .. } => reply.is_closed(),
-        }
-    }
-
-    /// Answers without having sent anything.
-    fn refuse(self, error: SwitchError) {
-        // An error of a send only says that the caller went away.
-        match self {
-            Self::Bundle { reply, .. } => drop(reply.send(Err(error))),
-            Self::Dump { reply, .. } => drop(reply.send(Err(error))),
-            Self::Ports { reply } => drop(reply.send(Err(error))),
-            Self::PacketOut { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

@@ -59,6 +59,12 @@ async fn the_guards_dump_shows_foreign_flows_where_they_matter() {
         seen.sort_unstable();
         assert_eq!(seen, [(0, 65_520), (0, 65_521), (BASE, 7)]);
 
+        let owned = switches.dump("br0", DumpScope::Owned(Block::new(BASE))).await.unwrap();
+        let mut seen: Vec<_> =
+            owned.flows.iter().map(|entry| (entry.flow.table.0, entry.flow.priority)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [(0, 65_520), (BASE, 7)]);
+
         let table = switches.dump("br0", DumpScope::Table(TableId(0))).await.unwrap();
         // The bridge's own NORMAL flow is the fourth.
         assert_eq!(table.flows.len(), 4);
@@ -107,10 +113,13 @@ async fn five_thousand_flows_are_written_and_streamed() {
     let (switches, runner) = door(&ovs);
     beside(runner, async {
         let epoch = connected(&switches, 0).await;
+        guard_flows(&switches).await;
         let flows: Vec<_> = (1..=5_000).map(drop_from).collect();
         let applied = switches.apply("br0", epoch, add(&flows)).await.unwrap();
         assert_eq!((applied.written, applied.refused), (5_000, vec![]));
         assert_eq!(guard_flows(&switches).await, flows);
+        // A monitor whose updates wait in the switch pauses, and would report our own changes as anybody's.
+        assert_eq!(switches.disturbed().borrow().get("br0"), None);
 
         let (mut parts, mut streamed) = (0, 0);
         let mut stream = switches.dump_all("br0").await.unwrap();
@@ -121,6 +130,28 @@ async fn five_thousand_flows_are_written_and_streamed() {
         // The bridge's own NORMAL flow is beside ours.
         assert_eq!(streamed, 5_001);
         assert!(parts > 5, "{parts} parts");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reader_who_does_not_read_holds_up_nobody() {
+    let ovs = Ovs::with_bridge();
+    let (switches, runner) = door(&ovs);
+    beside(runner, async {
+        let epoch = connected(&switches, 0).await;
+        let flows: Vec<_> = (1..=20_000).map(drop_from).collect();
+        assert_eq!(switches.apply("br0", epoch, add(&flows)).await.unwrap().written, flows.len());
+        let mut stream = switches.dump_all("br0").await.unwrap();
+        let mut streamed = stream.next().await.unwrap().unwrap().len();
+        // The reader pauses; changes and reads go on.
+        let removal = FlowChanges { remove: vec![flows[0].key()], add: vec![] };
+        assert_eq!(switches.apply("br0", epoch, removal).await.unwrap().written, 1);
+        assert_eq!(guard_flows(&switches).await.len(), flows.len() - 1);
+        while let Some(part) = stream.next().await {
+            streamed += part.unwrap().len();
+        }
+        assert_eq!(streamed, flows.len() + 1, "the dump is of the time when it was asked for");
     })
     .await;
 }

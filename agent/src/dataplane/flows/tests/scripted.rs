@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::channel::Channel;
-use super::super::session::{Request, Session, Work};
+use super::super::request::{Request, Work};
+use super::super::session::Session;
 use super::super::{ConnectError, DumpScope, SwitchError};
 use crate::limits;
 use crate::plan::flows::Block;
