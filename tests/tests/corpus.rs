@@ -1,0 +1,192 @@
+//! Both walls make of the whole corpus what it says, counted frame by frame on a living port.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use e2e::frames::{Identity, udp};
+use e2e::{Datapath, Lab, Mac, Pod, control};
+use ebpf::abi::Reason;
+use ebpf::corpus::{Case, Identity as Parties, Kind, Verdict, cases};
+use serde_json::{Value, json};
+
+/// vswitchd pushes the statistics of a flow about twice a second.
+const COUNTED_WITHIN_SECONDS: u64 = 5;
+
+/// How long the volley may take from one pod to another.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
+
+/// Frames by reason: at the eBPF wall and at the OpenFlow wall.
+type Counts = BTreeMap<u64, [u64; 2]>;
+
+/// Where the corpus speaks of IPv6 and the pod has none: an address that nobody has.
+const NO_IP6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0xdead);
+
+fn v4(pod: &Pod<'_>) -> Ipv4Addr {
+    match pod.v4() {
+        IpAddr::V4(v4) => v4,
+        IpAddr::V6(v6) => panic!("v4 gave {v6}"),
+    }
+}
+
+fn v6(pod: &Pod<'_>) -> Ipv6Addr {
+    let global = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if !v6.is_unicast_link_local());
+    match pod.addresses().into_iter().find(global) {
+        Some(IpAddr::V6(v6)) => v6,
+        _ => NO_IP6,
+    }
+}
+
+fn parties(me: &Pod<'_>, other: &Pod<'_>) -> Parties {
+    let (mac, other_mac) = (me.mac().0, other.mac().0);
+    Parties {
+        mac,
+        ip4: v4(me).octets(),
+        ip6: v6(me).octets(),
+        ll6: ebpf::abi::eui64_link_local(mac),
+        other_mac,
+        other_ip4: v4(other).octets(),
+        other_ip6: v6(other).octets(),
+        other_ll6: ebpf::abi::eui64_link_local(other_mac),
+    }
+}
+
+/// What both walls have counted for the pod.
+fn counted(lab: &Lab, pod: &Pod<'_>) -> Counts {
+    let all = lab.agent().drops().expect("drops");
+    let ours = all.into_iter().filter(|one| pod.is_in(one.endpoint.as_ref()));
+    let row = |count: control::ReasonCount| {
+        (u64::try_from(count.reason).unwrap_or_default(), [count.ebpf, count.openflow])
+    };
+    ours.flat_map(|one| one.reasons).map(row).collect()
+}
+
+/// What both walls must count. On the kernel datapath the second one sees only what the first one let pass; on the
+/// userspace datapath both see everything.
+fn due(lab: &Lab, cases: &[Case]) -> Counts {
+    let mut due = Counts::new();
+    let number = |reason: Reason| reason as u64;
+    for case in cases {
+        if let Verdict::Drop(reason) = case.ebpf {
+            due.entry(number(reason)).or_default()[0] += 1;
+        }
+        let seen = lab.datapath() == Datapath::Userspace || case.ebpf == Verdict::Pass;
+        if let (true, Verdict::Drop(reason)) = (seen, case.openflow) {
+            due.entry(number(reason)).or_default()[1] += 1;
+        }
+    }
+    due
+}
+
+fn passes(lab: &Lab, case: &Case) -> bool {
+    let ebpf = lab.datapath() == Datapath::Userspace || case.ebpf == Verdict::Pass;
+    ebpf && case.openflow == Verdict::Pass
+}
+
+/// How often each frame is among `frames`.
+fn tally<'a>(frames: impl Iterator<Item = &'a [u8]>) -> BTreeMap<&'a [u8], usize> {
+    let mut tally = BTreeMap::new();
+    for frame in frames {
+        *tally.entry(frame).or_default() += 1;
+    }
+    tally
+}
+
+/// Sends every frame of a kind from a pod drawn with these keys; compares arrivals and counters with the corpus.
+#[track_caller]
+fn check(kind: Kind, guard: Option<Value>, addresses: &[&str]) {
+    let lab = Lab::usual();
+    let mut drawing = lab.pod("me");
+    for address in addresses {
+        drawing = drawing.address(address);
+    }
+    if let Some(guard) = guard {
+        drawing = drawing.key("guard", guard);
+    }
+    let (me, other) = (drawing.up(), lab.pod("other").up());
+    me.assert_reaches(other.v4());
+    let all = cases(&parties(&me, &other));
+    let cases: Vec<Case> = all.into_iter().filter(|case| case.kind == kind).collect();
+    assert!(!cases.is_empty(), "the corpus has frames of {kind:?}");
+
+    let before = counted(&lab, &me);
+    let (seen, out) = (other.wire(), me.wire());
+    for case in &cases {
+        out.send(&case.on_wire()).unwrap_or_else(|error| panic!("{}: {error:#}", case.name));
+    }
+    let us = Identity { mac: me.mac(), v4: v4(&me), v6: v6(&me) };
+    let everyone = Identity { mac: Mac([0xff; 6]), v4: Ipv4Addr::BROADCAST, ..us };
+    let marker = udp(us, everyone, (4711, 9));
+    out.send(&marker).expect("a marker");
+    let arrived = seen.all_until(ARRIVES_WITHIN, |got| got == marker).expect("the marker");
+
+    assert_arrivals(&lab, &cases, &arrived);
+    let due = due(&lab, &cases);
+    lab.eventually(COUNTED_WITHIN_SECONDS, "both walls count what the corpus says", || {
+        differences(&before, &counted(&lab, &me), &due, &cases)
+    });
+    lab.finish();
+}
+
+#[track_caller]
+fn assert_arrivals(lab: &Lab, cases: &[Case], arrived: &[Vec<u8>]) {
+    let arrived = tally(arrived.iter().map(Vec::as_slice));
+    let passing: Vec<&Case> = cases.iter().filter(|case| passes(lab, case)).collect();
+    let expected = tally(passing.iter().map(|case| case.frame.as_slice()));
+    let wrong: Vec<String> = cases
+        .iter()
+        .map(|case| {
+            let frame = case.frame.as_slice();
+            (case.name, arrived.get(frame).copied().unwrap_or(0), expected.get(frame).copied().unwrap_or(0))
+        })
+        .filter(|(_, arrived, expected)| arrived != expected)
+        .map(|(name, arrived, expected)| format!("{name}: arrived {arrived} times instead of {expected}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn differences(before: &Counts, now: &Counts, due: &Counts, cases: &[Case]) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    for reason in due.keys().chain(now.keys()) {
+        let at = |counts: &Counts| counts.get(reason).copied().unwrap_or_default();
+        let (old, new, due) = (at(before), at(now), at(due));
+        let more = [new[0] - old[0], new[1] - old[1]];
+        if more != due {
+            let of = |case: &&Case| [case.ebpf, case.openflow].iter().any(|v| is_drop_for(*v, *reason));
+            let names: Vec<&str> = cases.iter().filter(of).map(|case| case.name).collect();
+            wrong.push(format!(
+                "reason {reason}: eBPF and OpenFlow counted {more:?} instead of {due:?}: {names:?}"
+            ));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+}
+
+fn is_drop_for(verdict: Verdict, reason: u64) -> bool {
+    matches!(verdict, Verdict::Drop(why) if why as u64 == reason)
+}
+
+#[test]
+fn both_walls_agree_with_the_corpus_on_a_dual_stack_pod() {
+    check(Kind::Dual, None, &[]);
+}
+
+#[test]
+fn both_walls_agree_with_the_corpus_on_an_ipv4_pod() {
+    check(Kind::Ip4Only, None, &["10.0.0.5/24"]);
+}
+
+#[test]
+fn both_walls_agree_with_the_corpus_on_a_dhcp_client() {
+    check(Kind::Dhcp, Some(json!({ "mode": "full", "dhcp": true })), &[]);
+}
+
+#[test]
+fn both_walls_agree_with_the_corpus_on_a_pod_that_may_ask_routers() {
+    check(Kind::Slaac, Some(json!({ "mode": "full", "slaac": true })), &[]);
+}
+
+#[test]
+fn both_walls_agree_with_the_corpus_in_mode_mac() {
+    check(Kind::MacOnly, Some(json!({ "mode": "mac" })), &[]);
+}
