@@ -103,6 +103,21 @@ mod tests {
     }
 
     #[test]
+    fn no_damage_makes_the_scan_panic() {
+        let config = br#"{"a":["x\"",{"cniVersion":"9"}],"cniVersion" : "1.1.0","b":{}}"#;
+        assert_eq!(of_config(config), Some("1.1.0"));
+        for at in 0..config.len() {
+            // Cut there, or one byte replaced by each of those that mean something.
+            let (head, tail) = config.split_at(at);
+            let _ = of_config(head);
+            for byte in br#"{}[]":,\ 0"#.iter().chain(&[0, 0xff]) {
+                let damaged = [head, &[*byte], tail.get(1..).unwrap_or_default()].concat();
+                let _ = of_config(&damaged);
+            }
+        }
+    }
+
+    #[test]
     fn the_answer_to_version_names_all_four() {
         assert_eq!(
             reply("1.0.0"),

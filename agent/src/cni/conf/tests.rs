@@ -334,6 +334,52 @@ fn a_previous_result_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
+fn a_value_of_the_wrong_kind_is_an_error_that_names_its_field() {
+    let whole = json!({
+        "bridge": "br1", "vlan": 1, "trunk": [{ "id": 2 }], "mtu": 1500, "mac": "02:00:00:00:00:01",
+        "accelerate": true, "ipam": { "type": "static" }, "guard": { "mode": "full", "dhcp": true },
+        "conflict": { "policy": "fail", "count": 1, "interval": "50ms" }, "gateway": { "policy": "warn" },
+        "runtimeConfig": { "mac": "02:00:00:00:00:01", "ips": ["10.0.0.1/8"] },
+        "args": { "cni": { "ips": ["10.0.0.1/8"] } }
+    });
+    underpass(whole.clone());
+    let mut paths = Vec::new();
+    leaves(&whole, "", &mut paths);
+    for path in paths {
+        for damage in [json!([[1]]), json!({ "x": 1 }), json!(-7.5), json!("\u{0}\u{1f600}"), json!(u64::MAX)]
+        {
+            // What CNI hands over for everybody may hold keys of others.
+            if damage.is_object() && (path.starts_with("/args") || path == "/runtimeConfig") {
+                continue;
+            }
+            let mut damaged = whole.clone();
+            *damaged.pointer_mut(&path).unwrap() = damage.clone();
+            let Err(error) = NetConf::parse(&config("underpass", damaged), &CniArgs::default()) else {
+                panic!("{path} may not be {damage}");
+            };
+            let field = path.split('/').nth(1).unwrap();
+            assert!(error.msg.starts_with(field), "{path} = {damage}: {error}");
+        }
+    }
+}
+
+/// JSON pointers of everything inside a value, containers too.
+fn leaves(value: &Value, at: &str, paths: &mut Vec<String>) {
+    let items: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Array(list) => {
+            list.iter().enumerate().map(|(index, value)| (index.to_string(), value)).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (key, value) in items {
+        let path = format!("{at}/{key}");
+        leaves(value, &path, paths);
+        paths.push(path);
+    }
+}
+
+#[test]
 fn bandwidth_is_not_passed_over_in_silence() {
     let conf = underpass(json!({ "runtimeConfig": { "bandwidth": { "ingressRate": 1 } } }));
     assert_eq!(conf.warnings, ["runtimeConfig.bandwidth is not carried out"]);
