@@ -23,6 +23,7 @@ pub mod corpus;
 mod dataplane;
 mod error;
 mod filters;
+mod links;
 mod pins;
 mod raw;
 mod ring;

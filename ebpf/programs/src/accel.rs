@@ -10,7 +10,7 @@ use aya_ebpf::{
 use ebpf_abi::{BridgeFlags, Counter, L2Key, LocalFlags, Port, PortFlags, TRUNK};
 
 use crate::{
-    account::count,
+    account::Book,
     guard::Accepted,
     maps::{BRIDGE, CTL, LOCAL},
 };
@@ -20,7 +20,13 @@ const PACKET_OTHERHOST: u32 = 3;
 
 /// Forwards the frame past the bridge, or `None`: the bridge does it.
 #[inline(always)]
-pub(crate) fn forward(ctx: &TcContext, ifindex: u32, port: &Port, frame: &Accepted) -> Option<i32> {
+pub(crate) fn forward(
+    ctx: &TcContext,
+    ifindex: u32,
+    port: &Port,
+    frame: &Accepted,
+    book: Book,
+) -> Option<i32> {
     let [first, ..] = frame.dst;
     let wanted = PortFlags::ACCEL.with(PortFlags::USERSPACE_DP);
     if !frame.plain || port.flags.0 & wanted.0 != PortFlags::ACCEL.0 || port.vlan == TRUNK || first & 1 != 0 {
@@ -44,10 +50,11 @@ pub(crate) fn forward(ctx: &TcContext, ifindex: u32, port: &Port, frame: &Accept
         return None;
     }
     let bytes = u64::from(ctx.len());
-    count(port.slot, Counter::AccelTxPackets as u32, 1);
-    count(port.slot, Counter::AccelTxBytes as u32, bytes);
-    count(target.slot, Counter::AccelRxPackets as u32, 1);
-    count(target.slot, Counter::AccelRxBytes as u32, bytes);
+    book.add(Counter::AccelTxPackets as u32, 1);
+    book.add(Counter::AccelTxBytes as u32, bytes);
+    let receiver = Book::open(target.slot);
+    receiver.add(Counter::AccelRxPackets as u32, 1);
+    receiver.add(Counter::AccelRxBytes as u32, bytes);
     // The redirect is carried out after we return; if it fails there, the frame is lost and the kernel
     // counts it on the device.
     // SAFETY: the helper takes any index and answers SHOT for one it does not know.

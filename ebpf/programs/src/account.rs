@@ -1,28 +1,49 @@
 //! The books: counters, the last offender of each slot, and the sampled ring of drops.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::TcContext};
-use ebpf_abi::{COUNTERS, Counter, HEAD_LEN, Offence, OffenceFlags, Rate, Reason};
+use ebpf_abi::{COUNTERS, Counter, Offence, OffenceFlags, Rate, Reason};
 
 use crate::{
     headers::{load_head, outer_tag},
     maps::{COUNT, DROPS, LAST, RATE},
+    words,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Slot of what belongs to no endpoint.
 const SHARED_SLOT: u32 = 0;
 
-/// Adds to one counter of a slot, on this CPU.
-#[inline(always)]
-pub(crate) fn count(slot: u32, counter: u32, by: u64) {
-    if let Some(counters) = COUNT.get_ptr_mut(slot) {
-        // SAFETY: the map gave a valid value of COUNTERS numbers, the mask keeps the index below that
-        // (a power of two), and no other program of ours runs on this CPU meanwhile.
-        unsafe {
-            let cell = counters.cast::<u64>().add(counter as usize & (COUNTERS - 1));
-            *cell = (*cell).wrapping_add(by);
+/// The counters of one slot on this CPU, looked up once.
+#[derive(Clone, Copy)]
+pub(crate) struct Book(Option<*mut [u64; COUNTERS]>);
+
+impl Book {
+    /// Opens the counters of a slot; of a slot beyond the map nothing is counted.
+    #[inline(always)]
+    pub(crate) fn open(slot: u32) -> Book {
+        Book(COUNT.get_ptr_mut(slot))
+    }
+
+    /// Adds to one counter.
+    #[inline(always)]
+    pub(crate) fn add(self, counter: u32, by: u64) {
+        if let Some(counters) = self.0 {
+            // SAFETY: the map gave a valid value of COUNTERS numbers, the mask keeps the index below that
+            // (a power of two), and no other program of ours runs on this CPU meanwhile.
+            unsafe {
+                let cell = counters.cast::<u64>().add(counter as usize & (COUNTERS - 1));
+                *cell = (*cell).wrapping_add(by);
+            }
         }
     }
+}
+
+/// Adds one to a counter that belongs to no endpoint.
+#[inline(always)]
+pub(crate) fn count_shared(counter: Counter) {
+    Book::open(SHARED_SLOT).add(counter as u32, 1);
 }
 
 const _: () = assert!(COUNTERS.is_power_of_two());
@@ -32,35 +53,31 @@ const _: () = assert!(COUNTERS.is_power_of_two());
 /// A function of its own: it is far from the fast path, and its record takes a fifth of the stack.
 #[inline(never)]
 pub(crate) fn offence(ctx: &TcContext, slot: u32, generation: u32, reason: Reason, flags: OffenceFlags) {
-    count(slot, reason as u32, 1);
+    Book::open(slot).add(reason as u32, 1);
     // SAFETY: the helper has no preconditions.
     let now = unsafe { bpf_ktime_get_ns() };
     let (vlan_proto, vlan_tci) = outer_tag(ctx).unwrap_or((0, 0));
-    let mut record = Offence {
-        at_ns: now,
-        // SAFETY: the kernel hands a valid `__sk_buff`.
-        ifindex: unsafe { (*ctx.skb.skb).ifindex },
-        slot,
-        generation,
-        len: ctx.len(),
-        vlan_tci,
-        vlan_proto,
-        reason: reason as u8,
-        flags,
-        head_len: 0,
-        lost: 0,
-        pad: 0,
-        head: [0; HEAD_LEN],
-    };
+    let mut room = MaybeUninit::uninit();
+    let record: &mut Offence = words::cleared(&mut room);
+    record.at_ns = now;
+    // SAFETY: the kernel hands a valid `__sk_buff`.
+    record.ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    record.slot = slot;
+    record.generation = generation;
+    record.len = ctx.len();
+    record.vlan_tci = vlan_tci;
+    record.vlan_proto = vlan_proto;
+    record.reason = reason as u8;
+    record.flags = flags;
     record.head_len = load_head(ctx, 0, ctx.len(), &mut record.head) as u16;
     if let Some(last) = LAST.get_ptr_mut(slot) {
         // SAFETY: a valid value of this type. Two CPUs may write at once: one of them is the last.
-        unsafe { *last = record };
+        unsafe { words::copy(record, last) };
     }
     if let Some(lost) = allowed(slot, now) {
         record.lost = lost;
-        if DROPS.output::<Offence>(&record, 0).is_err() {
-            count(SHARED_SLOT, Counter::DropsLost as u32, 1);
+        if DROPS.output::<Offence>(&*record, 0).is_err() {
+            count_shared(Counter::DropsLost);
         }
     }
 }

@@ -3,6 +3,8 @@
 //! The order of the rows is the order of the checks, since a frame with several faults is counted under
 //! the first. Hence headers are read first (`short` is the second row) and judged afterwards.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::programs::TcContext;
 use ebpf_abi::{MacKey, Mode, Port, PortFlags, Reason, TRUNK, VlanKey};
 
@@ -20,6 +22,9 @@ pub(crate) struct Accepted {
     pub(crate) plain: bool,
 }
 
+/// The first five bytes of the addresses that no bridge forwards (IEEE 802.1D, table 7-10).
+const LINK_LOCAL: [u8; 5] = [0x01, 0x80, 0xc2, 0, 0];
+
 /// Judges a frame. In mode `mac` the layers above Ethernet are read for acceleration only.
 #[inline(always)]
 pub(crate) fn check(ctx: &TcContext, port: &Port) -> Result<Accepted, Reason> {
@@ -27,7 +32,8 @@ pub(crate) fn check(ctx: &TcContext, port: &Port) -> Result<Accepted, Reason> {
     if ctx.len() < headers::ETH_LEN {
         return Err(Reason::Short);
     }
-    let head = Head::load(ctx, 0);
+    let mut room = MaybeUninit::uninit();
+    let head = Head::load(ctx, 0, &mut room);
     let eth = head.ethernet();
     let full = port.mode != Mode::MAC;
     let plain = match u16::from_be_bytes(eth.ethertype) {
@@ -44,7 +50,7 @@ pub(crate) fn check(ctx: &TcContext, port: &Port) -> Result<Accepted, Reason> {
             false
         }
         headers::IPV4 => {
-            let transport = ipv4::read(ctx, &head);
+            let transport = ipv4::read(ctx, head);
             let cut = transport.is_none();
             if full && cut {
                 return Err(Reason::Short);
@@ -57,7 +63,7 @@ pub(crate) fn check(ctx: &TcContext, port: &Port) -> Result<Accepted, Reason> {
             !cut && ipv4::is_plain(&transport)
         }
         headers::IPV6 => {
-            let transport = ipv6::read(ctx, &head);
+            let transport = ipv6::read(ctx, head);
             let cut = transport.is_none();
             if full && cut {
                 return Err(Reason::Short);
@@ -65,7 +71,7 @@ pub(crate) fn check(ctx: &TcContext, port: &Port) -> Result<Accepted, Reason> {
             check_ethernet(port, eth)?;
             let transport = transport.unwrap_or_default();
             if full {
-                ipv6::check(ctx, port, &head, &transport)?;
+                ipv6::check(ctx, port, head, &transport)?;
             }
             !cut && ipv6::is_plain(&transport)
         }
@@ -103,8 +109,8 @@ fn check_tag(ctx: &TcContext, port: &Port) -> Result<bool, Reason> {
 /// Rows `linklocal` and `mac`.
 #[inline(always)]
 fn check_ethernet(port: &Port, eth: &Ethernet) -> Result<(), Reason> {
-    let [a, b, c, d, e, f] = eth.dst;
-    if [a, b, c, d, e] == [0x01, 0x80, 0xc2, 0, 0] && f & 0xf0 == 0 {
+    let [group @ .., last] = eth.dst;
+    if group == LINK_LOCAL && last & 0xf0 == 0 {
         return Err(Reason::LinkLocal);
     }
     if eth.src == port.mac

@@ -1,8 +1,12 @@
 //! Headers as they stand on the wire, and the numbers in them. Byte arrays only: no alignment, no
 //! padding.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{helpers::generated::bpf_skb_load_bytes, programs::TcContext};
 use ebpf_abi::Reason;
+
+use crate::words::{self, Words};
 
 pub(crate) const ETH_LEN: u32 = 14;
 pub(crate) const IPV4: u16 = 0x0800;
@@ -94,17 +98,22 @@ pub(crate) struct Ipv6 {
 /// compared by words.
 #[repr(C, align(8))]
 pub(crate) struct Head {
-    align: [u8; 2],
+    before: [u8; 2],
     bytes: [u8; HEAD_LEN],
+    behind: [u8; 6],
 }
+
+// SAFETY: 72 bytes, aligned to eight, without padding.
+unsafe impl Words for Head {}
 
 const HEAD_LEN: usize = 64;
 
 impl Head {
-    /// Loads the head of what begins at `from` (behind a tag in the bytes, the MACs are cut off).
+    /// Loads the head of what begins at `from` (behind a tag in the bytes, the MACs are cut off). The caller
+    /// gives the room, since a value returned is a value copied.
     #[inline(always)]
-    pub(crate) fn load(ctx: &TcContext, from: u32) -> Head {
-        let mut head = Head { align: [0; 2], bytes: [0; HEAD_LEN] };
+    pub(crate) fn load<'a>(ctx: &TcContext, from: u32, room: &'a mut MaybeUninit<Head>) -> &'a Head {
+        let head = words::cleared(room);
         let left = ctx.len().saturating_sub(from);
         load_head(ctx, from, left, &mut head.bytes);
         head

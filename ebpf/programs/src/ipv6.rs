@@ -46,7 +46,7 @@ pub(crate) struct Transport {
     part: Part,
     /// Where the transport header begins.
     at: u32,
-    /// The begin of an UDP or ICMPv6 header of a whole packet, else zeroes.
+    /// The begin of a transport header of a whole packet, else zeroes.
     l4: L4,
 }
 
@@ -210,12 +210,12 @@ fn are_honest_options(ctx: &TcContext, begin: u32, end: u32, mac: Option<&Mac>) 
             break;
         }
         let Ok(option) = load::<L4>(ctx, at) else { return false };
-        let [kind, len, a, b, c, d, e, f] = option;
+        let [kind, len, named @ ..] = option;
         if len == 0 {
             return false;
         }
         let names_mac = matches!(kind, SOURCE_LINK_LAYER | TARGET_LINK_LAYER);
-        if names_mac && (len != 1 || mac != Some(&[a, b, c, d, e, f])) {
+        if names_mac && (len != 1 || mac != Some(&named)) {
             return false;
         }
         at += u32::from(len) * 8;

@@ -8,7 +8,7 @@
 //!
 //! One object, loaded once and attached to many devices: what differs stands in [`maps`], keyed by
 //! `skb->ifindex`. Answers are -1 (go on with the next program), SHOT and REDIRECT, nothing else:
-//! TC_ACT_OK would skip later programs and the policing of OVS.
+//! `TC_ACT_OK` would skip later programs and the policing of OVS.
 //!
 //! The programs verify on 5.10: no loops without a constant bound, no `bpf_loop`, no coarse clock.
 //! Bytes are read with `bpf_skb_load_bytes`, which sees paged data too and leaves the verifier no packet
@@ -26,13 +26,17 @@ mod ipv6;
 mod maps;
 mod source;
 mod watch;
+mod words;
 
+use core::mem::MaybeUninit;
+
+use account::Book;
 use aya_ebpf::{bindings::TC_ACT_SHOT, macros::classifier, programs::TcContext};
 use ebpf_abi::{Counter, Mode, OffenceFlags, Place, Port, PortFlags, Reason, Stage};
 
-/// TCX_NEXT and TC_ACT_UNSPEC: the next program or filter decides.
+/// `TCX_NEXT` and `TC_ACT_UNSPEC`: the next program or filter decides.
 const NEXT: i32 = -1;
-const SHOT: i32 = TC_ACT_SHOT as i32;
+const SHOT: i32 = TC_ACT_SHOT;
 
 /// What an endpoint sends, as it comes out of its host veth.
 #[classifier]
@@ -53,7 +57,7 @@ pub fn up_from_pod(ctx: TcContext) -> i32 {
 #[inline(always)]
 fn from_port(ctx: &TcContext, ifindex: u32, port: &Port) -> i32 {
     if port.mode == Mode::OFF {
-        account::count(port.slot, Counter::Passed as u32, 1);
+        Book::open(port.slot).add(Counter::Passed as u32, 1);
         return NEXT;
     }
     if port.stage != Stage::OPEN {
@@ -62,8 +66,9 @@ fn from_port(ctx: &TcContext, ifindex: u32, port: &Port) -> i32 {
     }
     match guard::check(ctx, port) {
         Ok(accepted) => {
-            account::count(port.slot, Counter::Passed as u32, 1);
-            accel::forward(ctx, ifindex, port, &accepted).unwrap_or(NEXT)
+            let book = Book::open(port.slot);
+            book.add(Counter::Passed as u32, 1);
+            accel::forward(ctx, ifindex, port, &accepted, book).unwrap_or(NEXT)
         }
         Err(reason) if port.mode == Mode::OBSERVE => {
             account::offence(ctx, port.slot, port.generation, reason, OffenceFlags::PASSED);
@@ -79,7 +84,8 @@ fn from_port(ctx: &TcContext, ifindex: u32, port: &Port) -> i32 {
 /// What an endpoint is about to receive.
 #[classifier]
 pub fn up_to_pod(ctx: TcContext) -> i32 {
-    if let Some(frame) = watch::candidate(&ctx) {
+    let mut room = MaybeUninit::uninit();
+    if let Some(frame) = watch::candidate(&ctx, &mut room) {
         // SAFETY: as in `up_from_pod`.
         let ifindex = unsafe { (*ctx.skb.skb).ifindex };
         // SAFETY: as in `up_from_pod`.
@@ -94,7 +100,8 @@ pub fn up_to_pod(ctx: TcContext) -> i32 {
 /// What comes in from the physical network.
 #[classifier]
 pub fn up_uplink(ctx: TcContext) -> i32 {
-    if let Some(frame) = watch::candidate(&ctx) {
+    let mut room = MaybeUninit::uninit();
+    if let Some(frame) = watch::candidate(&ctx, &mut room) {
         // SAFETY: as in `up_from_pod`.
         let ifindex = unsafe { (*ctx.skb.skb).ifindex };
         // SAFETY: as in `up_from_pod`.

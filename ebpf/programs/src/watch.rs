@@ -7,11 +7,13 @@
 //!
 //! Neighbour discovery behind extension headers is not followed: no host sends it.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{helpers::bpf_ktime_get_ns, programs::TcContext};
 use ebpf_abi::{AddrKey, Counter, Fact, FactKind, Place, v4_mapped};
 
 use crate::{
-    account::count,
+    account::count_shared,
     headers::{
         self, Arp, ETH_LEN, Head, ICMP6, Ip6, Ipv6, L4, Mac, ND_HOP_LIMIT, NEIGHBOUR_ADVERTISEMENT,
         NEIGHBOUR_SOLICITATION, SOURCE_LINK_LAYER, TARGET_LINK_LAYER, UNSPECIFIED6, VID_MASK, load,
@@ -35,9 +37,9 @@ const TAG_LEN: u32 = 4;
 const UNSET: u16 = 0;
 
 /// A frame that may speak for an address.
-pub(crate) struct Candidate {
+pub(crate) struct Candidate<'a> {
     /// Its first bytes, without a tag in them.
-    head: Head,
+    head: &'a Head,
     src: Mac,
     ethertype: u16,
     /// Length of the tag in the bytes: 0 or 4.
@@ -54,30 +56,33 @@ struct Claim {
 
 /// Sorts out ARP and IPv6; nearly everything else ends at the first comparison.
 #[inline(always)]
-pub(crate) fn candidate(ctx: &TcContext) -> Option<Candidate> {
+pub(crate) fn candidate<'a>(ctx: &TcContext, room: &'a mut MaybeUninit<Head>) -> Option<Candidate<'a>> {
     // SAFETY: the kernel hands a valid `__sk_buff`.
     let protocol = (unsafe { (*ctx.skb.skb).protocol } as u16).to_be();
     if !matches!(protocol, headers::ARP | headers::IPV6 | headers::DOT1Q | UNSET) {
         return None;
     }
-    let head = Head::load(ctx, 0);
-    let eth = head.ethernet();
-    let (src, ethertype) = (eth.src, u16::from_be_bytes(eth.ethertype));
+    let eth = *Head::load(ctx, 0, room).ethernet();
+    let mut ethertype = u16::from_be_bytes(eth.ethertype);
     let tag = headers::outer_tag(ctx);
+    let mut vlan = tag.map_or(0, |(_, tci)| tci & VID_MASK);
+    let mut shift = 0;
     if ethertype == headers::DOT1Q && tag.is_none() {
         // A packet socket leaves the tag in the bytes: so does OVS' userspace datapath.
-        let [a, b, c, d]: [u8; 4] = *head.network();
-        let vlan = u16::from_be_bytes([a, b]) & VID_MASK;
-        let ethertype = u16::from_be_bytes([c, d]);
-        return Some(Candidate { head: Head::load(ctx, TAG_LEN), src, ethertype, shift: TAG_LEN, vlan });
+        let [a, b, c, d]: [u8; 4] = load(ctx, headers::ETH_LEN).ok()?;
+        vlan = u16::from_be_bytes([a, b]) & VID_MASK;
+        ethertype = u16::from_be_bytes([c, d]);
+        shift = TAG_LEN;
+        Head::load(ctx, shift, room);
     }
-    let vlan = tag.map_or(0, |(_, tci)| tci & VID_MASK);
-    Some(Candidate { head, src, ethertype, shift: 0, vlan })
+    // SAFETY: it was loaded above.
+    let head = unsafe { room.assume_init_ref() };
+    Some(Candidate { head, src: eth.src, ethertype, shift, vlan })
 }
 
 /// Compares what the frame says with what is known of the address.
 #[inline(always)]
-pub(crate) fn look(ctx: &TcContext, frame: &Candidate, bridge: u16, vlan: u16, place: Place) {
+pub(crate) fn look(ctx: &TcContext, frame: &Candidate<'_>, bridge: u16, vlan: u16, place: Place) {
     let claim = match frame.ethertype {
         headers::ARP => arp_claim(ctx, frame),
         headers::IPV6 => nd_claim(ctx, frame),
@@ -89,7 +94,7 @@ pub(crate) fn look(ctx: &TcContext, frame: &Candidate, bridge: u16, vlan: u16, p
 }
 
 #[inline(always)]
-fn arp_claim(ctx: &TcContext, frame: &Candidate) -> Option<Claim> {
+fn arp_claim(ctx: &TcContext, frame: &Candidate<'_>) -> Option<Claim> {
     let arp: &Arp = frame.head.network();
     if arp.form != Arp::FORM || ctx.len() < frame.shift + Arp::END {
         return None;
@@ -105,7 +110,7 @@ fn arp_claim(ctx: &TcContext, frame: &Candidate) -> Option<Claim> {
 }
 
 #[inline(always)]
-fn nd_claim(ctx: &TcContext, frame: &Candidate) -> Option<Claim> {
+fn nd_claim(ctx: &TcContext, frame: &Candidate<'_>) -> Option<Claim> {
     let ip: &Ipv6 = frame.head.network();
     if ip.next != ICMP6 || ip.hop_limit != ND_HOP_LIMIT {
         return None;
@@ -138,9 +143,9 @@ fn nd_claim(ctx: &TcContext, frame: &Candidate) -> Option<Claim> {
 fn option_mac(ctx: &TcContext, begin: u32, wanted: u8) -> Option<Mac> {
     let mut at = begin;
     for _ in 0..MAX_OPTIONS {
-        let [kind, len, a, b, c, d, e, f]: L4 = load(ctx, at).ok()?;
+        let [kind, len, mac @ ..]: L4 = load(ctx, at).ok()?;
         if kind == wanted && len == 1 {
-            return Some([a, b, c, d, e, f]);
+            return Some(mac);
         }
         if len == 0 {
             return None;
@@ -168,7 +173,7 @@ fn note(ctx: &TcContext, claim: &Claim, bridge: u16, vlan: u16, place: Place) {
     }
     let Some(mut record) = FACTS.reserve::<Fact>(0) else {
         // Not noted as told: the next claim tries again.
-        count(0, Counter::FactsLost as u32, 1);
+        count_shared(Counter::FactsLost);
         return;
     };
     record.write(Fact {

@@ -19,7 +19,7 @@ use super::{Dataplane, program_mut, program_name};
 use crate::{
     Error, Role,
     error::Errno,
-    filters,
+    filters, links,
     pins::{Found, pin_error, remove},
 };
 
@@ -80,7 +80,7 @@ impl Dataplane {
             if clsact {
                 self.detach_clsact(role, ifindex, ifname)?;
             } else {
-                remove(&self.pins.link(ifindex, role), |p| fs::remove_file(p))?;
+                self.detach_tcx(role, ifindex)?;
             }
         }
         Ok(())
@@ -128,7 +128,7 @@ impl Dataplane {
             }
         } else {
             self.attach_clsact(role, ifindex, ifname)?;
-            remove(&self.pins.link(ifindex, role), |p| fs::remove_file(p))?;
+            self.detach_tcx(role, ifindex)?;
         }
         self.inspect(role, ifindex, ifname)?.ok_or_else(|| {
             let gone = io::Error::new(io::ErrorKind::NotFound, "it was removed again by someone else");
@@ -203,6 +203,14 @@ impl Dataplane {
         // Dropping it would detach: the filter lives with the device.
         std::mem::forget(program.take_link(id).map_err(fail)?);
         Ok(())
+    }
+
+    fn detach_tcx(&self, role: Role, ifindex: u32) -> Result<(), Error> {
+        let path = self.pins.link(ifindex, role);
+        match links::detach(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::link("detaching", role, ifindex, e)),
+            _ => remove(&path, |p| fs::remove_file(p)),
+        }
     }
 
     fn detach_clsact(&self, role: Role, ifindex: u32, ifname: &str) -> Result<(), Error> {

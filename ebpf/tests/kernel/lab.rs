@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
     process::Command,
     sync::mpsc,
@@ -14,14 +13,14 @@ use std::{
 };
 
 use ebpf::{
-    Dataplane,
+    AttachKind, Dataplane,
     abi::{Mode, Port, PortFlags, Stage},
     corpus::Identity,
 };
 use nix::{
     mount::{MsFlags, mount},
     net::if_::if_nametoindex,
-    sched::{CloneFlags, setns, unshare},
+    sched::{CloneFlags, unshare},
     unistd::gettid,
 };
 
@@ -68,7 +67,22 @@ impl Lab {
     }
 
     pub(crate) fn open(&self) -> Dataplane {
-        Dataplane::open(&self.bpf_dir(), MAX_ENDPOINTS).unwrap_or_else(|e| panic!("{}", chain(&e)))
+        open_at(&self.bpf_dir(), MAX_ENDPOINTS)
+    }
+
+    /// A second agent with maps and programs of its own: what it attaches is foreign to the first.
+    pub(crate) fn open_foreign(&self) -> Dataplane {
+        open_at(&self.dir.path().join("foreign"), MAX_ENDPOINTS)
+    }
+
+    /// A directory that is not on the bpffs.
+    pub(crate) fn plain_dir(&self) -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary directory")
+    }
+
+    /// Sends a frame out of a device of the node, as the bridge does.
+    pub(crate) fn send(&self, ifname: &str, frame: &[u8]) {
+        packet::Sender::open(ifname).send(frame);
     }
 
     /// A pod of its own netns with a veth pair; the host's end is named `veth<n>`.
@@ -84,12 +98,26 @@ impl Drop for Lab {
     }
 }
 
+pub(crate) fn open_at(dir: &Path, max_endpoints: u32) -> Dataplane {
+    Dataplane::open(dir, max_endpoints).unwrap_or_else(|e| panic!("{}", chain(&e)))
+}
+
+/// How programs hang on devices of this kernel.
+pub(crate) fn native_kind() -> AttachKind {
+    let release = nix::sys::utsname::uname().expect("uname has no way to fail");
+    let release = release.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (6, 6) { AttachKind::Tcx } else { AttachKind::Clsact }
+}
+
 /// A pod: a thread that keeps its netns, and the host's end of its veth.
 pub(crate) struct Pod {
     pub(crate) id: Identity,
     pub(crate) slot: u32,
     pub(crate) ifname: String,
     pub(crate) ifindex: u32,
+    sender: packet::Sender,
     orders: Option<mpsc::Sender<Order>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -115,37 +143,28 @@ impl Pod {
             "link add {ifname} type veth peer name eth0 netns {tid} address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"
         ));
         let ifindex = if_nametoindex(ifname.as_str()).expect("the veth was just made");
-        let pod = Pod { id, slot: u32::from(n), ifname, ifindex, orders: Some(orders), thread: Some(thread) };
         // Nothing speaks by itself: neither end has an IPv6 address, and the host's has no address at all.
-        fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", pod.ifname), "1")
-            .expect("sysctl of the veth");
-        pod.run(|| {
-            fs::write("/proc/thread-self/root/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1").ok();
+        fs::write(format!("/proc/sys/net/ipv6/conf/{ifname}/disable_ipv6"), "1").expect("sysctl of the veth");
+        let sender = order(&orders, || {
+            fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1").expect("sysctl of the pod");
             ip("link set eth0 up");
+            packet::Sender::open("eth0")
         });
-        ip(&format!("link set {} up", pod.ifname));
-        pod
+        ip(&format!("link set {ifname} up"));
+        // The kernel opens the queues of a veth a moment after its carrier is there; frames before are lost.
+        order(&orders, || await_up("eth0"));
+        await_up(&ifname);
+        Pod { id, slot: u32::from(n), ifname, ifindex, sender, orders: Some(orders), thread: Some(thread) }
     }
 
     /// Runs something in the pod's netns and waits for it.
     pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let (tell, told) = mpsc::channel();
-        let order: Order = Box::new(move || {
-            let _sent = tell.send(work());
-        });
-        self.orders.as_ref().expect("open until drop").send(order).expect("the pod's thread lives");
-        told.recv().expect("the work in the pod ends without a panic")
+        order(self.orders.as_ref().expect("open until drop"), work)
     }
 
     /// Sends a frame out of the pod, as it is.
     pub(crate) fn send(&self, frame: &[u8]) {
-        let frame = frame.to_vec();
-        self.run(move || packet::send("eth0", &frame));
-    }
-
-    /// Starts catching what reaches the pod.
-    pub(crate) fn listen(&self) -> Listener {
-        Listener(self.run(|| packet::socket("eth0")))
+        self.sender.send(frame);
     }
 
     /// Its entry: dual-stack, mode full, gate open.
@@ -167,34 +186,21 @@ impl Pod {
     }
 }
 
+fn order<T: Send + 'static>(orders: &mpsc::Sender<Order>, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    let order: Order = Box::new(move || {
+        let _sent = tell.send(work());
+    });
+    orders.send(order).expect("the pod's thread lives");
+    told.recv().expect("the work in the pod ends without a panic")
+}
+
 impl Drop for Pod {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
             let _ended = thread.join();
         }
-    }
-}
-
-/// A packet socket in a pod.
-pub(crate) struct Listener(OwnedFd);
-
-impl Listener {
-    /// True once this very frame has arrived.
-    pub(crate) fn hears(&self, frame: &[u8]) -> bool {
-        let deadline = Instant::now() + DELIVERY;
-        while Instant::now() < deadline {
-            match packet::receive(self.0.as_raw_fd()) {
-                Some(heard) if heard == frame => return true,
-                _ => {}
-            }
-        }
-        false
-    }
-
-    /// Everything that is waiting now.
-    pub(crate) fn drain(&self) -> usize {
-        std::iter::from_fn(|| packet::receive(self.0.as_raw_fd())).count()
     }
 }
 
@@ -205,6 +211,11 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {DELIVERY:?}: {what}");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+fn await_up(ifname: &str) {
+    let shown = || Command::new("ip").args(["-o", "link", "show", ifname]).output().expect("ip ran before");
+    eventually("the veth is up", || String::from_utf8_lossy(&shown().stdout).contains("state UP"));
 }
 
 /// Runs `ip` in the namespaces of this thread.
@@ -227,77 +238,49 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Enters the netns of the calling process's first thread again: for looking from outside.
-pub(crate) fn outside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    thread::spawn(move || {
-        let net = fs::File::open(Path::new("/proc/self/ns/net")).expect("the process has a netns");
-        setns(net, CloneFlags::CLONE_NEWNET).expect("back to the first netns");
-        work()
-    })
-    .join()
-    .expect("the work outside ends without a panic")
-}
-
 /// Packet sockets. nix has no way to make their address, so this is the one place with raw calls.
 mod packet {
     #![expect(unsafe_code, reason = "sockaddr_ll has no safe constructor in nix")]
 
     use std::{
         io, mem,
-        os::fd::{AsRawFd as _, OwnedFd, RawFd},
+        os::fd::{AsRawFd as _, OwnedFd},
     };
 
     use nix::{
         libc,
         net::if_::if_nametoindex,
-        sys::{
-            socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, sockopt},
-            time::{TimeVal, TimeValLike as _},
-        },
+        sys::socket::{AddressFamily, SockFlag, SockType, socket},
     };
 
-    /// A frame is there at once or not at all, but the caller asks again until its deadline.
-    const RECEIVE_MS: i64 = 20;
-
-    pub(super) fn socket(ifname: &str) -> OwnedFd {
-        let fd = nix::sys::socket::socket(
-            AddressFamily::Packet,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::EthAll,
-        )
-        .expect("a packet socket");
-        setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::milliseconds(RECEIVE_MS)).expect("a timeout");
-        let address = address(ifname);
-        // SAFETY: the address is a whole sockaddr_ll and its length is given.
-        let bound = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length()) };
-        assert_eq!(bound, 0, "binding to {ifname}: {}", io::Error::last_os_error());
-        fd
+    /// A socket that sends out of one device. It is kept, since closing one takes an RCU grace period.
+    pub(super) struct Sender {
+        fd: OwnedFd,
+        address: libc::sockaddr_ll,
     }
 
-    pub(super) fn send(ifname: &str, frame: &[u8]) {
-        let fd = nix::sys::socket::socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-            .expect("a packet socket");
-        let address = address(ifname);
-        // SAFETY: frame and address are valid for the lengths given.
-        let sent = unsafe {
-            libc::sendto(
-                fd.as_raw_fd(),
-                frame.as_ptr().cast(),
-                frame.len(),
-                0,
-                (&raw const address).cast(),
-                length(),
-            )
-        };
-        assert_eq!(usize::try_from(sent), Ok(frame.len()), "sending: {}", io::Error::last_os_error());
-    }
+    impl Sender {
+        /// Opens it for a device of this thread's netns; any thread may send.
+        pub(super) fn open(ifname: &str) -> Sender {
+            let fd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
+                .expect("these tests need CAP_NET_RAW: opening a packet socket");
+            Sender { fd, address: address(ifname) }
+        }
 
-    pub(super) fn receive(fd: RawFd) -> Option<Vec<u8>> {
-        let mut frame = vec![0; 2048];
-        let len = recv(fd, &mut frame, MsgFlags::empty()).ok()?;
-        frame.truncate(len);
-        Some(frame)
+        pub(super) fn send(&self, frame: &[u8]) {
+            // SAFETY: frame and address are valid for the lengths given.
+            let sent = unsafe {
+                libc::sendto(
+                    self.fd.as_raw_fd(),
+                    frame.as_ptr().cast(),
+                    frame.len(),
+                    0,
+                    (&raw const self.address).cast(),
+                    length(),
+                )
+            };
+            assert_eq!(usize::try_from(sent), Ok(frame.len()), "sending: {}", io::Error::last_os_error());
+        }
     }
 
     fn address(ifname: &str) -> libc::sockaddr_ll {
@@ -311,6 +294,6 @@ mod packet {
     }
 
     fn length() -> libc::socklen_t {
-        libc::socklen_t::try_from(mem::size_of::<libc::sockaddr_ll>()).expect("a small struct")
+        libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).expect("a small struct")
     }
 }

@@ -3,5 +3,10 @@
 //! Needs root. The same binary runs on other kernels in a virtual machine; what a kernel lacks (TCX before
 //! 6.6) is expected to fall back, never skipped.
 
+mod accelerating;
+mod attaching;
 mod frames;
 mod lab;
+mod pinning;
+mod speed;
+mod watching;
