@@ -21,6 +21,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The same position under another name.
+    #[must_use]
     pub fn named(self, what: &'static str) -> Self {
         Self { what, ..self }
     }

@@ -87,7 +87,7 @@ const fn since15(vendor: u32, kind: u16, code: u16) -> [Option<Row>; 3] {
 macro_rules! errors {
     ($($name:ident = $row:expr;)*) => {
         /// An error as Open vSwitch names it.
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the protocol's own spelling, as operators search for it")]
+        #[expect(non_camel_case_types, reason = "the protocol's own spelling, as operators search for it")]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ErrorCode {
             $(

@@ -153,7 +153,7 @@ impl<'a> InstructionsRef<'a> {
     /// Appends them in the form of the writer's version.
     pub(crate) fn write(self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
         let mut meter = None;
-        for instruction in self.iter() {
+        for instruction in self {
             match instruction {
                 Instruction::Apply(actions) if w.version() < Version::V15 => apply_before_15(w, actions)?,
                 Instruction::Meter(id) if w.version() == Version::V15 => meter = Some(id),
@@ -295,7 +295,7 @@ impl<'a> Instruction<'a> {
     }
 }
 
-impl<'a> InstructionsCow<'a> {
+impl InstructionsCow<'_> {
     /// Borrows them.
     pub fn as_ref(&self) -> InstructionsRef<'_> {
         match self {
@@ -328,6 +328,24 @@ impl<'a> Iterator for InstructionIter<'a> {
         }
         // Lists are validated when they are made, so an error cannot occur; it would end the walk.
         Instruction::read(&mut self.reader, &mut Scan::default()).ok()
+    }
+}
+
+impl<'a> IntoIterator for &'a Instructions {
+    type Item = Instruction<'a>;
+    type IntoIter = InstructionIter<'a>;
+
+    fn into_iter(self) -> InstructionIter<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for InstructionsRef<'a> {
+    type Item = Instruction<'a>;
+    type IntoIter = InstructionIter<'a>;
+
+    fn into_iter(self) -> InstructionIter<'a> {
+        self.iter()
     }
 }
 

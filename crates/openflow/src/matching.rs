@@ -120,7 +120,7 @@ impl<'a> MatchRef<'a> {
             w.bytes(self.bytes);
             return Ok(());
         }
-        for tlv in self.iter() {
+        for tlv in self {
             canon::write_old(w, &tlv)?;
         }
         Ok(())
@@ -132,7 +132,7 @@ impl<'a> MatchRef<'a> {
     }
 }
 
-impl<'a> MatchCow<'a> {
+impl MatchCow<'_> {
     /// Borrows it.
     pub fn as_ref(&self) -> MatchRef<'_> {
         match self {

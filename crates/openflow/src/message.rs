@@ -49,10 +49,6 @@ pub struct Header {
 
 /// A decoded message. What the codec does not know is [`Message::Unknown`], never an error.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one match; boxing would allocate per packet-in"
-)]
 pub enum Message<'a> {
     /// Versions offered.
     Hello(Hello),
@@ -134,10 +130,10 @@ impl<'a> Message<'a> {
         let version =
             Version::from_wire(wire_version).ok_or_else(|| start.fail(Malformed::Version(wire_version)))?;
         let header = Header { version, kind, length, xid };
-        Ok((header, Self::body(&header, r)?))
+        Ok((header, Self::body(header, r)?))
     }
 
-    fn body(header: &Header, mut r: Reader<'a>) -> Result<Self, DecodeError> {
+    fn body(header: Header, mut r: Reader<'a>) -> Result<Self, DecodeError> {
         let version = header.version;
         let message = match header.kind {
             ERROR => Self::Error(ErrorMsg::read(&mut r, version)?),

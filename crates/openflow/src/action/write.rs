@@ -364,10 +364,10 @@ fn write_nat(w: &mut Writer<'_>, nat: &Nat) -> Written {
         match nat.range {
             NatRange::None => {}
             NatRange::V4(min, max) => {
-                [Some(min), max].into_iter().flatten().for_each(|ip| w.bytes(&ip.octets()))
+                [Some(min), max].into_iter().flatten().for_each(|ip| w.bytes(&ip.octets()));
             }
             NatRange::V6(min, max) => {
-                [Some(min), max].into_iter().flatten().for_each(|ip| w.bytes(&ip.octets()))
+                [Some(min), max].into_iter().flatten().for_each(|ip| w.bytes(&ip.octets()));
             }
         }
         [nat.port_min, nat.port_max].into_iter().flatten().for_each(|port| w.u16(port));

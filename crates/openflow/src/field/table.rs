@@ -8,7 +8,7 @@
 
 use super::{
     Access::{M, MW, RO, W},
-    Format::*,
+    Format::{CtState, Dec, Frag, Hex, Ipv4, Ipv6, Mac, PacketType, Port, Port16, TcpFlags, TunFlags},
     Prereq, Row, eric, fields, nsh, nx_et, nxm0, nxm1, onf, oxm, pkt_reg,
 };
 

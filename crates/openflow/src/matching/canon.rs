@@ -159,7 +159,7 @@ impl Match {
     pub(super) fn drop_implied_packet_type(&mut self) {
         let mut tlvs = self.iter();
         let ethernet = tlvs.next().is_some_and(|t| t.field == Some(Field::PacketType) && t.number() == 0);
-        let implied = |t: Tlv<'_>| t.field.is_some_and(|f| implies_ethernet(f));
+        let implied = |t: Tlv<'_>| t.field.is_some_and(implies_ethernet);
         if ethernet && tlvs.any(implied) {
             self.remove(Field::PacketType);
         }

@@ -42,7 +42,7 @@ pub(crate) fn fields(reader: Reader<'_>) -> Result<MatchCow<'_>, DecodeError> {
         let tlv = Tlv::read(&mut r)?;
         canonical &= tlv.field.is_none_or(|field| canon::is_canonical(&tlv, field));
         canonical &= last.is_none_or(|last| canon::order(last.field, last.raw, tlv.field, tlv.raw).is_lt());
-        if tlv.field.is_some_and(|f| canon::implies_ethernet(f)) && context.explicit_ethernet {
+        if tlv.field.is_some_and(canon::implies_ethernet) && context.explicit_ethernet {
             canonical = false;
         }
         context.admit(&tlv).map_err(|code| at.refuse(code))?;
@@ -81,6 +81,10 @@ fn canonicalise(mut reader: Reader<'_>) -> Result<Match, DecodeError> {
 
 /// What the fields before this one said.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts about one packet, each set by one field"
+)]
 struct Context {
     /// `packet_type=(0,0)` was spelt out.
     explicit_ethernet: bool,

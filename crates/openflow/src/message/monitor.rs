@@ -135,6 +135,7 @@ pub enum FlowEvent {
 
 /// One thing that a monitor tells.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "lives for one step of a loop; boxing would allocate per flow")]
 pub enum FlowUpdate<'a> {
     /// A flow and what happened to it.
     Full(FullUpdate<'a>),

@@ -155,7 +155,9 @@ impl EthernetPort {
     fn write(&self, w: &mut Writer<'_>) {
         let words =
             [self.current, self.advertised, self.supported, self.peer, self.current_speed, self.max_speed];
-        words.into_iter().for_each(|word| w.u32(word));
+        for word in words {
+            w.u32(word);
+        }
     }
 }
 

@@ -78,7 +78,7 @@ impl Config {
         self.encode(GET_CONFIG_REPLY, version, xid, buf)
     }
 
-    fn encode(&self, kind: u8, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
+    fn encode(self, kind: u8, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
         write_message(buf, version, kind, xid, |w| {
             w.u16(self.flags);
             w.u16(self.miss_send_len);

@@ -358,8 +358,11 @@ impl Parser<'_> {
     /// Bytes, of which the last are filled up with zeroes to a whole action.
     fn note(&self, pair: &Pair<'_>, w: &mut Writer<'_>) -> Result<(), ParseError> {
         let text = pair.argument().unwrap_or_default().replace('.', "");
-        let bytes =
-            if text.is_empty() { Some(Vec::new()) } else { hex_bytes(&text).filter(|_| text.len() % 2 == 0) };
+        let bytes = if text.is_empty() {
+            Some(Vec::new())
+        } else {
+            hex_bytes(&text).filter(|_| text.len().is_multiple_of(2))
+        };
         let bytes = bytes.ok_or_else(|| self.source.error(pair.text, "not bytes in hexadecimal"))?;
         self.put(pair, w, Action::Note(&bytes))
     }

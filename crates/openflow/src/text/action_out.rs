@@ -3,6 +3,7 @@
 //! Owns the words of actions. Must not judge: whatever is in the bytes is printed, unknown actions in hex.
 
 use std::fmt::{self, Write};
+use std::net::Ipv6Addr;
 
 use crate::action::{
     Action, ActionsRef, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection,
@@ -305,7 +306,7 @@ fn write_nat(out: &mut dyn Write, nat: &Nat) -> fmt::Result {
             write!(out, "{min}")?;
             max.map_or(Ok(()), |max| write!(out, "-{max}"))?;
         }
-        NatRange::V6(min, max) => write_nat6(out, nat, min.to_bits(), max.map(|max| max.to_bits()))?,
+        NatRange::V6(min, max) => write_nat6(out, nat, min.to_bits(), max.map(Ipv6Addr::to_bits))?,
     }
     if let Some(port) = nat.port_min {
         write!(out, ":{port}")?;

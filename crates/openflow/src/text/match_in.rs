@@ -235,8 +235,9 @@ impl<'t> Fields<'t> {
         let bad = || self.source.error(text, "not an OXM field in hexadecimal");
         let bytes = text.strip_prefix("0x").and_then(hex_bytes).ok_or_else(bad)?;
         let one = Match::from_oxm(&bytes).map_err(|_| bad())?;
-        let tlvs: Vec<_> = one.iter().collect();
-        tlvs.iter().for_each(|tlv| self.matching.set_raw(tlv.field, tlv.raw));
+        for tlv in &one {
+            self.matching.set_raw(tlv.field, tlv.raw);
+        }
         Ok(())
     }
 

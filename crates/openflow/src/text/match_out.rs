@@ -210,7 +210,8 @@ impl<'a> View<'a> {
             write!(out, "vlan_tci=0x{tci:04x}")?;
             return if mask == 0xffff { Ok(()) } else { write!(out, "/0x{mask:04x}") };
         }
-        if mask & 0xfff == 0 {
+        let names_vlan = mask & 0xfff == 0xfff;
+        if !names_vlan {
             return Ok(());
         }
         sep.next(out)?;

@@ -55,15 +55,8 @@ impl<'t> Source<'t> {
         if range.is_empty() {
             return Ok(Subfield::whole(field));
         }
-        let (first, last) = match range.split_once("..") {
-            Some((first, last)) => {
-                (self.number::<u16>(first, "first bit")?, self.number::<u16>(last, "last bit")?)
-            }
-            None => {
-                let bit = self.number::<u16>(range, "bit")?;
-                (bit, bit)
-            }
-        };
+        let (first, last) = range.split_once("..").unwrap_or((range, range));
+        let (first, last) = (self.number::<u16>(first, "bit")?, self.number::<u16>(last, "bit")?);
         let bits = last.checked_sub(first).and_then(|n| n.checked_add(1));
         let sub = bits.map(|bits| Subfield { field, offset: first, bits });
         sub.filter(|sub| sub.fits())

@@ -5,6 +5,8 @@
 
 mod ovs;
 
+use std::fmt::Write as _;
+
 use bytes::BytesMut;
 use openflow::message::flow_mod::FlowMod;
 use openflow::{Flow, Message, Version};
@@ -24,7 +26,6 @@ fn check(version: Version, flows: &[String]) {
 }
 
 fn check_one(version: Version, text: &str, bytes: &[u8], printed: &str) -> Result<(), String> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let decoded = match Message::decode(bytes) {
         Ok((_, Message::FlowMod(decoded))) => decoded,
         Ok((_, other)) => return Err(format!("decoded as {other:?}")),
@@ -48,6 +49,13 @@ fn check_one(version: Version, text: &str, bytes: &[u8], printed: &str) -> Resul
         return Err(format!("parsed into\n    {} not\n    {}", hex(&ours), hex(bytes)));
     }
     Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 fn lines(text: &str) -> Vec<String> {
