@@ -32,6 +32,7 @@ use crate::events::Events;
 use crate::health::{CNI_SERVICE, Life, Readiness};
 use crate::limits::MESSAGE_BYTES;
 use crate::model::Outcomes;
+use crate::observe::drops::Drops;
 use crate::reconcile::ReconcileHandle;
 use crate::store::StoreHandle;
 
@@ -54,9 +55,22 @@ pub struct Context {
     pub events: Events,
     pub readiness: Readiness,
     pub calls: Calls,
+    /// Streams of the control service under way: they do not hold up a drain.
+    pub questions: Calls,
+    pub drops: Drops,
     pub plugins: PluginVersions,
     /// When the agent started, on the boot clock.
     pub started: std::time::Duration,
+}
+
+impl Context {
+    /// The physical members of a bridge, by name.
+    fn uplinks(&self, bridge: &str) -> Vec<String> {
+        let ovs = self.ports.watch().borrow().clone();
+        let listed = self.config.bridges.iter().find(|b| b.name == bridge);
+        let listed = listed.map_or(&[][..], |b| &b.uplinks);
+        crate::reconcile::uplinks(&ovs, bridge, listed).into_iter().map(|i| i.name.clone()).collect()
+    }
 }
 
 /// Binds the socket under a temporary name and renames it: whoever connects meets a listener.

@@ -26,6 +26,7 @@ use crate::dataplane::{flows, ports};
 use crate::events::Events;
 use crate::health::{self, Readiness};
 use crate::limits::DRAIN;
+use crate::observe::drops::Reader;
 use crate::probe::driver;
 use crate::reconcile::{Parts, Reconciler};
 use crate::store::{self, Ledger, Store};
@@ -114,6 +115,12 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     });
     tasks.spawn(named("reconciler", reconciler.run(stop.child_token())));
 
+    let (calls, call_runner) = api::Calls::new();
+    tasks.spawn(named("calls", call_runner.run()));
+    let (questions, question_runner) = api::Calls::new();
+    tasks.spawn(named("questions", question_runner.run()));
+    let (drop_reader, drops) = Reader::new(bpf.drops()?)?;
+    tasks.spawn(named("drops", drop_reader.run(stop.child_token())));
     let context = api::Context {
         config: Arc::clone(&config),
         store: store_handle,
@@ -126,7 +133,11 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         outcomes,
         events,
         readiness: readiness.clone(),
-        calls: api::Calls::default(),
+        calls,
+        questions,
+        drops,
+        plugins: api::PluginVersions::default(),
+        started: crate::clock::boottime(),
     };
     let debts = context.clone();
     tasks.spawn(named("debts", async move { api::pay_debts(debts).await }));

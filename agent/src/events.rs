@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::limits::EVENTS;
+use crate::model::EndpointId;
 
 /// One thing that an operator would want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub struct Event {
     /// On the boot clock.
     pub at: Duration,
     pub kind: EventKind,
-    /// The endpoint it is about, as it is printed; empty for gateways and bridges.
-    pub about: String,
+    /// The endpoint it is about; none for gateways and bridges.
+    pub endpoint: Option<EndpointId>,
     /// One sentence.
     pub text: String,
 }
@@ -38,19 +39,19 @@ pub enum EventKind {
 impl EventKind {
     pub fn name(self) -> &'static str {
         match self {
-            Self::EndpointAdded => "endpoint_added",
-            Self::EndpointFailed => "endpoint_failed",
-            Self::EndpointRemoved => "endpoint_removed",
-            Self::Conflict => "conflict",
-            Self::ConflictGone => "conflict_gone",
-            Self::GatewayLost => "gateway_lost",
-            Self::GatewayBack => "gateway_back",
-            Self::GatewayMacChanged => "gateway_mac_changed",
-            Self::GatewayDuplicate => "gateway_duplicate",
+            Self::EndpointAdded => "EndpointAdded",
+            Self::EndpointFailed => "EndpointFailed",
+            Self::EndpointRemoved => "EndpointRemoved",
+            Self::Conflict => "AddressConflict",
+            Self::ConflictGone => "AddressConflictGone",
+            Self::GatewayLost => "GatewayLost",
+            Self::GatewayBack => "GatewayBack",
+            Self::GatewayMacChanged => "GatewayMacChanged",
+            Self::GatewayDuplicate => "GatewayDuplicate",
         }
     }
 
-    fn is_trouble(self) -> bool {
+    pub fn is_trouble(self) -> bool {
         !matches!(self, Self::EndpointAdded | Self::EndpointRemoved | Self::ConflictGone | Self::GatewayBack)
     }
 }
@@ -71,12 +72,13 @@ impl Default for Events {
 
 impl Events {
     /// Records and logs.
-    pub fn record(&self, kind: EventKind, about: impl Into<String>, text: impl Into<String>) {
-        let event = Event { at: crate::clock::boottime(), kind, about: about.into(), text: text.into() };
+    pub fn record(&self, kind: EventKind, endpoint: Option<&EndpointId>, text: impl Into<String>) {
+        let event = Event { at: crate::clock::boottime(), kind, endpoint: endpoint.cloned(), text: text.into() };
+        let about = endpoint.map(ToString::to_string);
         if kind.is_trouble() {
-            tracing::warn!(event = kind.name(), about = %event.about, "{}", event.text);
+            tracing::warn!(event = kind.name(), about, "{}", event.text);
         } else {
-            tracing::info!(event = kind.name(), about = %event.about, "{}", event.text);
+            tracing::info!(event = kind.name(), about, "{}", event.text);
         }
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == EVENTS {

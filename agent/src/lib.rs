@@ -37,6 +37,7 @@ pub mod events;
 pub mod health;
 pub mod limits;
 pub mod model;
+pub mod observe;
 pub mod plan;
 pub mod probe;
 pub mod reconcile;

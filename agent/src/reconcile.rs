@@ -42,6 +42,8 @@ use crate::store::StoreHandle;
 
 use memory::Memories;
 
+pub(crate) use database::uplinks;
+
 /// A namespace handed over for an attachment.
 type Hold = (EndpointId, Generation, Netns);
 

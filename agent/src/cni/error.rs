@@ -80,7 +80,7 @@ impl CniError {
     }
 
     /// The wrong network configuration: code 7.
-    pub(super) fn config(msg: impl Into<String>) -> Self {
+    pub fn config(msg: impl Into<String>) -> Self {
         Self::new(Code::INVALID_CONFIG, msg)
     }
 

@@ -26,21 +26,22 @@ pub struct Attached {
 }
 
 /// The door to the maps and programs.
-#[derive(Debug)]
 pub struct Bpf {
     // A lock, not a task: every call is one or a few short system calls, and a reader must not wait for a pass.
     dataplane: Mutex<Dataplane>,
+    max_endpoints: u32,
 }
 
 impl Bpf {
     /// Makes or reuses the pinned maps below `bpf_dir` and loads the programs.
     pub fn open(bpf_dir: &Path, max_endpoints: u32) -> Result<Self, Error> {
         let dataplane = Dataplane::open(bpf_dir, max_endpoints)?;
+        // Programs that still hang in their links hold the maps they were loaded with: nothing stops judging.
         for layout in dataplane.stale_layouts()? {
             tracing::info!(%layout, "maps of another version removed; they are filled anew from the ledger");
             dataplane.remove_layout(&layout)?;
         }
-        Ok(Self { dataplane: Mutex::new(dataplane) })
+        Ok(Self { dataplane: Mutex::new(dataplane), max_endpoints })
     }
 
     /// Hangs both programs on a host veth, or swaps them in the links that hang there already.
@@ -156,6 +157,17 @@ impl Bpf {
     pub fn extend_lease(&self, lease: Duration) -> Result<(), Error> {
         let lease = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
         self.lock().set_lease(ebpf::ktime_ns().saturating_add(lease))
+    }
+
+    /// How long the programs still may go past OVS.
+    pub fn lease_left(&self) -> Duration {
+        let until = self.lock().lease().unwrap_or_default();
+        Duration::from_nanos(until.saturating_sub(ebpf::ktime_ns()))
+    }
+
+    /// The layout of the maps: the name of the directory where they are pinned.
+    pub fn layout(&self) -> String {
+        format!("v{}-{:016x}", ebpf_abi::ABI_VERSION, ebpf_abi::layout_hash(self.max_endpoints))
     }
 
     pub fn zero(&self, slot: u32) -> Result<(), Error> {

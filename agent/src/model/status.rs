@@ -82,6 +82,8 @@ pub struct EndpointStatus {
     pub since: Duration,
     pub ifindex: Option<u32>,
     pub ofport: Option<u32>,
+    /// Its flows are on the switch.
+    pub flowed: bool,
     /// `tcx` or `clsact`.
     pub attached: Option<&'static str>,
     /// Why neighbours are not reached past OVS; empty where they are.
@@ -98,4 +100,6 @@ pub struct Status {
     pub faults: BTreeMap<String, String>,
     /// Flow table writes since the agent started: adds and removals.
     pub flows_written: u64,
+    /// Flows of each bridge: how many there should be, and how many there were at the last look.
+    pub flows: BTreeMap<String, (u32, u32)>,
 }

@@ -59,7 +59,7 @@ pub struct Tables {
     pub bridges: BTreeMap<u32, BridgeFlags>,
 }
 
-/// Builds every entry. `gateways` carries the MAC that each was last seen with.
+/// Builds every entry, for endpoints in the order in which they were made. `gateways` carries the MAC that each was last seen with.
 pub fn desired(
     endpoints: &[Attached<'_>],
     bridges: &[Bridge],
@@ -100,7 +100,12 @@ fn endpoint(tables: &mut Tables, attached: &Attached<'_>) {
     let Some(vlan) = endpoint.vlan.untagged() else { return };
     for address in &endpoint.addresses {
         let holder = Holder { slot: slot.index, generation: slot.generation, mac: endpoint.mac.0 };
-        tables.watches.insert(AddrKey::new(bridge, vlan, mapped(address.addr())), holder);
+        // The first one that had an address holds it; a second one is a conflict and never opens its gate.
+        let key = AddrKey::new(bridge, vlan, mapped(address.addr()));
+        match tables.watches.get(&key) {
+            Some(first) if first.slot != GATEWAY_SLOT => {}
+            _ => drop(tables.watches.insert(key, holder)),
+        }
     }
     if attached.open && attached.accelerated {
         let local = Local { ifindex, slot: slot.index, mtu: endpoint.mtu, flags: LocalFlags::default() };

@@ -199,6 +199,6 @@ fn from_port(endpoint: &Bound) -> Match {
     Match::new().in_port(endpoint.ofport)
 }
 
-fn accept_action() -> [Action; 2] {
-    [Action::set_reg(15, ACCEPTED, ACCEPTED), Action::resubmit(None, Some(TableId(0)))]
+fn accept_action() -> [Action<'static>; 2] {
+    [Action::load_reg(15, 31, 31, 1), Action::resubmit_table(TableId(0))]
 }

@@ -73,6 +73,7 @@ impl AsRawFd for Facts {
 
 impl Driver {
     /// Opens the ring of facts. Must be called inside the runtime.
+    #[expect(deprecated, reason = "the successor is unsafe, and the ring owns its descriptor as long as this does")]
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let ring = AsyncFd::with_interest(Facts(parts.bpf.facts()?), Interest::READABLE)?;
         Ok(Self {
@@ -94,7 +95,7 @@ impl Driver {
             let now = now();
             let mut letters = self.tick(now);
             letters.extend(self.mail.due(now));
-            self.publish(now);
+            self.publish();
             for Letter { bridge, port, frame } in letters {
                 // A bridge that is away gets nothing; the machines take silence for what it is.
                 if let Err(error) = self.parts.switches.packet_out(&bridge, port, frame.into()).await {
@@ -143,8 +144,10 @@ impl Driver {
         let Some((id, station)) = holder else { return };
         match self.probes.get_mut(id).filter(|r| r.probe.verdict().is_none()) {
             Some(running) => {
-                running.probe.see(&sighting);
-                self.book.note_at_add(id, station, &sighting, &self.parts.events);
+                // Traces from before the probe prove nothing: only what decides it is a conflict.
+                if running.probe.see(&sighting) {
+                    self.book.note_at_add(id, station, &sighting, &self.parts.events);
+                }
             }
             None => self.book.note(id, station, &sighting, &self.parts.events),
         }
@@ -187,7 +190,7 @@ impl Driver {
         letters
     }
 
-    fn publish(&self, _now: Duration) {
+    fn publish(&self) {
         let probes = self.probes.iter().filter_map(|(id, running)| {
             let conflict = match running.probe.verdict()? {
                 Verdict::Clear => None,

@@ -4,11 +4,13 @@
 //! start, when a former agent's entries are in them, and after an error.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Reconciler, database};
 use super::pass::{Pass, Work};
 use crate::dataplane::bpf::Bpf;
 use crate::model::{EndpointId, Mac, Stage, StageError};
+use crate::plan::accel;
 use crate::plan::bpf::{self as plan, Gateway, Tables};
 use crate::plan::diff::diff;
 
@@ -19,6 +21,8 @@ pub(super) struct Maps {
     actual: Option<Tables>,
     /// The numbers that stand for bridges; never given to another bridge while the agent lives.
     indices: BTreeMap<String, u16>,
+    /// Names of uplinks, for taking programs off.
+    uplinks: BTreeMap<u32, String>,
 }
 
 impl Maps {
@@ -81,7 +85,7 @@ impl Reconciler {
         let bpf = &self.parts.bpf;
         let actual = match self.maps.actual.take() {
             Some(actual) => actual,
-            None => match bpf.read() {
+            None => match take_over(bpf, &pass.works) {
                 Ok(actual) => actual,
                 Err(error) => {
                     pass.faults.insert("bpf".to_owned(), crate::report::chain(&error));
@@ -91,7 +95,7 @@ impl Reconciler {
         };
         self.maps.adopt(&actual, &pass.works);
         let desired = self.desired_maps(pass);
-        let errors = write(&self.parts.bpf, &desired, &actual);
+        let errors = write(&self.parts.bpf, &desired, &actual, &self.maps.uplinks);
         if errors.is_empty() {
             self.maps.actual = Some(desired);
             return;
@@ -116,21 +120,19 @@ impl Reconciler {
                 bridges.insert(name.clone(), (self.maps.index(name), accel_ok, userspace));
             }
         }
+        let uplinks = self.uplinks(pass, &bridges);
+        let numbers = uplinks.iter().map(|(ifindex, (_, index))| (*ifindex, *index)).collect();
+        self.maps.uplinks.extend(uplinks.into_iter().map(|(ifindex, (name, _))| (ifindex, name)));
+        let gateways = self.gateways(pass);
+        self.note_blockers(pass);
         let mut attached = Vec::new();
-        for work in pass.works.values_mut() {
+        let mut works: Vec<_> = pass.works.values().collect();
+        works.sort_by_key(|w| w.entry.created);
+        for work in works {
             let Some(memory) = self.memories.get(&work.entry.endpoint.id) else { continue };
-            let (Some(ifindex), Some(hook)) = (work.ifindex, &memory.attached) else { continue };
+            let (Some(ifindex), Some(_)) = (work.ifindex, &memory.attached) else { continue };
             let endpoint = &work.entry.endpoint;
             let bridge = bridges.get(&endpoint.bridge);
-            let qdisc = pass.veths.get(&endpoint.host_ifname()).map_or("", |v| v.qdisc.as_str());
-            work.blockers = crate::plan::accel::blockers(&crate::plan::accel::Facts {
-                enabled: self.parts.config.accel.enabled,
-                endpoint,
-                bridge: &pass.ovs.accel_blockers(&endpoint.bridge),
-                port: &database::port_blockers(&pass.ovs, &endpoint.host_ifname()),
-                foreign_program: hook.foreign,
-                qdisc,
-            });
             attached.push(plan::Attached {
                 slot: work.entry.slot,
                 ifindex,
@@ -144,16 +146,36 @@ impl Reconciler {
         }
         let numbered: Vec<_> =
             bridges.values().map(|(index, accel_ok, _)| plan::Bridge { index: *index, accel_ok: *accel_ok }).collect();
-        plan::desired(&attached, &numbered, &self.uplinks(pass, &bridges), &self.gateways(pass))
+        plan::desired(&attached, &numbered, &numbers, &gateways)
+    }
+
+    /// Writes down what keeps each endpoint from going past OVS.
+    fn note_blockers(&self, pass: &mut Pass) {
+        let (ovs, veths) = (Arc::clone(&pass.ovs), Arc::clone(&pass.veths));
+        for work in pass.works.values_mut() {
+            let hook = self.memories.get(&work.entry.endpoint.id).and_then(|m| m.attached.as_ref());
+            let endpoint = &work.entry.endpoint;
+            let name = endpoint.host_ifname();
+            work.blockers = accel::blockers(&accel::Facts {
+                enabled: self.parts.config.accel.enabled,
+                endpoint,
+                bridge: &ovs.accel_blockers(&endpoint.bridge),
+                port: &database::port_blockers(&ovs, &name),
+                foreign_program: hook.is_some_and(|h| h.foreign),
+                qdisc: veths.get(&name).map_or("", |v| v.qdisc.as_str()),
+            });
+        }
     }
 
     /// The physical members of the bridges in use, by interface index.
-    fn uplinks(&self, pass: &Pass, bridges: &BTreeMap<String, (u16, bool, bool)>) -> BTreeMap<u32, u16> {
+    fn uplinks(&self, pass: &Pass, bridges: &BTreeMap<String, (u16, bool, bool)>) -> BTreeMap<u32, (String, u16)> {
         let mut uplinks = BTreeMap::new();
         for (name, (index, ..)) in bridges {
             let listed = self.parts.config.bridges.iter().find(|b| b.name == *name);
-            for uplink in pass.ovs.uplinks(name, listed.map_or(&[][..], |b| &b.uplinks)) {
-                uplinks.insert(uplink.ifindex, *index);
+            for uplink in database::uplinks(&pass.ovs, name, listed.map_or(&[][..], |b| &b.uplinks)) {
+                if let Some(ifindex) = uplink.ifindex {
+                    uplinks.insert(ifindex, (uplink.name.clone(), *index));
+                }
             }
         }
         uplinks
@@ -168,10 +190,31 @@ impl Reconciler {
     }
 }
 
+/// Reads the maps. Programs on interfaces that are nobody's are taken off; those on uplinks are to be hung there anew,
+/// since another version of the agent may have hung them.
+fn take_over(bpf: &Bpf, works: &BTreeMap<EndpointId, Work>) -> Result<Tables, ebpf::Error> {
+    let mut actual = bpf.read()?;
+    for ifindex in bpf.attached()? {
+        let ours = works.values().any(|w| w.ifindex == Some(ifindex)) || actual.uplinks.contains_key(&ifindex);
+        if !ours {
+            bpf.detach(ifindex, "")?;
+        }
+    }
+    for uplink in actual.uplinks.values_mut() {
+        uplink.bridge = u16::MAX;
+    }
+    Ok(actual)
+}
+
 /// Writes the difference; the errors that came up, with the port where it was one.
 ///
 /// What lets a pod send comes after what limits it, and goes before it.
-fn write(bpf: &Bpf, desired: &Tables, actual: &Tables) -> Vec<(Option<u32>, String)> {
+fn write(
+    bpf: &Bpf,
+    desired: &Tables,
+    actual: &Tables,
+    uplink_names: &BTreeMap<u32, String>,
+) -> Vec<(Option<u32>, String)> {
     let mut errors = Vec::new();
     let locals = diff(&desired.locals, &actual.locals);
     let watches = diff(&desired.watches, &actual.watches);
@@ -206,12 +249,13 @@ fn write(bpf: &Bpf, desired: &Tables, actual: &Tables) -> Vec<(Option<u32>, Stri
         note(Some(*ifindex), bpf.set_port(*ifindex, port));
     }
     watches.to_set.iter().for_each(|(key, holder)| note(None, bpf.set_watch(key, holder)));
+    let name_of = |ifindex: u32| uplink_names.get(&ifindex).map_or("", String::as_str);
     let uplinks = diff(&desired.uplinks, &actual.uplinks);
     for ifindex in &uplinks.to_remove {
-        note(None, bpf.detach_uplink(*ifindex));
+        note(None, bpf.detach_uplink(*ifindex, name_of(*ifindex)));
     }
     for (ifindex, uplink) in &uplinks.to_set {
-        note(None, bpf.attach_uplink(*ifindex, *uplink));
+        note(None, bpf.attach_uplink(*ifindex, name_of(*ifindex), *uplink));
     }
     locals.to_set.iter().for_each(|(key, local)| note(None, bpf.set_local(key, local)));
     errors

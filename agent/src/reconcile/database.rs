@@ -64,7 +64,7 @@ pub(super) fn port_blockers(ovs: &Ovs, port: &str) -> Vec<String> {
 }
 
 /// The physical members of a bridge: those listed, or every system interface that nobody claims and that is no veth.
-pub(super) fn uplinks<'a>(ovs: &'a Ovs, bridge: &str, listed: &[String]) -> Vec<&'a Interface> {
+pub(crate) fn uplinks<'a>(ovs: &'a Ovs, bridge: &str, listed: &[String]) -> Vec<&'a Interface> {
     let ports = ovs.ports.values().filter(|p| p.bridge == bridge);
     let interfaces = ports.flat_map(|port| port.interfaces.iter().map(move |interface| (port, interface)));
     let chosen = interfaces.filter(|(port, interface)| {

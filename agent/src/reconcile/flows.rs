@@ -31,6 +31,8 @@ struct Table {
     /// `None`: unknown, to be read back.
     actual: Option<FlowSet>,
     read_at: Duration,
+    /// How many flows there should be.
+    wanted: usize,
     /// The bridge was looked over and found fit to be worked on.
     accepted: bool,
 }
@@ -45,6 +47,13 @@ impl Tables {
         for table in self.bridges.values_mut() {
             table.actual = None;
         }
+    }
+
+    /// Flows of each bridge: how many there should be, and how many there were at the last look.
+    pub(super) fn counts(&self) -> BTreeMap<String, (u32, u32)> {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let tables = self.bridges.iter();
+        tables.map(|(name, t)| (name.clone(), (count(t.wanted), count(t.actual.as_ref().map_or(0, FlowSet::len))))).collect()
     }
 
     fn doubt(&mut self, bridge: &str) {
@@ -86,6 +95,7 @@ impl Reconciler {
         let bound = bound(pass, bridge);
         let wanted = desired(self.tables.block, &bound);
         let Some(table) = self.tables.bridges.get_mut(bridge) else { return Ok(()) };
+        table.wanted = wanted.len();
         let Some(actual) = &table.actual else { return Ok(()) };
         let changes = diff(&wanted, actual);
         if changes.is_empty() {
@@ -175,7 +185,7 @@ impl Reconciler {
         }
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
         let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
-        let table = Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, accepted: true };
+        let table = Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, wanted: 0, accepted: true };
         self.tables.bridges.insert(bridge.to_owned(), table);
         if dump.epoch == epoch { Ok(()) } else { Err("the switch has just reconnected".to_owned()) }
     }

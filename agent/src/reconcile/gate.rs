@@ -12,7 +12,7 @@ use super::pass::{Pass, Work};
 use crate::dataplane::links::Route as LinkRoute;
 use crate::limits::{GATEWAY_QUESTIONS, LINK_CONCURRENCY};
 use crate::model::{
-    ConflictPolicy, EndpointId, GatewayKey, GatewayPolicy, GatewayState, Phase, Role, Stage, StageError, Station,
+    ConflictPolicy, EndpointId, Entry, GatewayKey, GatewayPolicy, GatewayState, Mac, Phase, Role, Stage, StageError, Station,
     Stations,
 };
 
@@ -101,6 +101,7 @@ impl Reconciler {
     /// Whether everything that has to come before the gate is done; notes what is missing.
     fn may_open(&mut self, pass: &mut Pass, id: &EndpointId) -> bool {
         let probed = pass.outcomes.probes.get(id).copied();
+        let neighbour = local_conflict(pass, id);
         let Some(work) = pass.works.get_mut(id) else { return false };
         let memory = self.memories.get_mut(id);
         if memory.open || !work.flowed || work.held_up.is_some() {
@@ -115,6 +116,12 @@ impl Reconciler {
             return false;
         }
         let endpoint = &work.entry.endpoint;
+        if let Some((address, mac)) = neighbour
+            && endpoint.conflict == ConflictPolicy::Fail
+        {
+            self.fail(pass, id, Stage::Gate, StageError::Conflict { address, mac });
+            return false;
+        }
         if !needs_probe(work) {
             return true;
         }
@@ -211,6 +218,22 @@ fn needs_probe(work: &Work) -> bool {
     let endpoint = &work.entry.endpoint;
     let probes = work.entry.phase == Phase::Adding && endpoint.conflict != ConflictPolicy::Off;
     probes && !endpoint.addresses.is_empty() && endpoint.vlan.untagged().is_some()
+}
+
+/// An older endpoint of this node, bridge and VLAN that has one of the addresses: no probe has to go out for that.
+fn local_conflict(pass: &Pass, id: &EndpointId) -> Option<(std::net::IpAddr, Mac)> {
+    let entry = &pass.works.get(id)?.entry;
+    let (endpoint, vlan) = (&entry.endpoint, entry.endpoint.vlan.untagged()?);
+    let elder = pass.works.values().map(|w| &w.entry).filter(|other| {
+        let same_wire = other.endpoint.bridge == endpoint.bridge && other.endpoint.vlan.untagged() == Some(vlan);
+        other.created < entry.created && same_wire
+    });
+    let owns = |other: &Entry, address: std::net::IpAddr| other.endpoint.addresses.iter().any(|a| a.addr() == address);
+    let mut claims = elder.flat_map(|other| {
+        let shared = endpoint.addresses.iter().map(ipnet::IpNet::addr).find(|a| owns(other, *a));
+        shared.map(|address| (address, other.endpoint.mac))
+    });
+    claims.next()
 }
 
 fn answers(pass: &Pass, work: &Work, gateway: std::net::IpAddr) -> bool {

@@ -22,7 +22,6 @@ pub(super) struct Memory {
     pub(super) userspace: bool,
     /// When the port was last asked for, on the boot clock.
     pub(super) port_asked: Option<Duration>,
-    pub(super) addressed: bool,
     pub(super) open: bool,
     /// When the gate was opened, for the gateway's deadline.
     pub(super) opened_at: Option<Duration>,

@@ -15,6 +15,7 @@ impl Reconciler {
             generation: pass.intent.generation,
             faults: std::mem::take(&mut pass.faults),
             flows_written: self.tables.written,
+            flows: self.tables.counts(),
             ..Status::default()
         };
         let mut next: Option<Duration> = None;
@@ -35,6 +36,7 @@ impl Reconciler {
                 since: Duration::ZERO,
                 ifindex: None,
                 ofport: None,
+                flowed: false,
                 attached: None,
                 not_accelerated: Vec::new(),
             });
@@ -68,6 +70,7 @@ impl Reconciler {
             since,
             ifindex: work.ifindex,
             ofport: work.ofport.map(|p| p.0),
+            flowed: work.flowed,
             attached: memory.attached.as_ref().map(|a| a.kind),
             not_accelerated: work.blockers.clone(),
         }

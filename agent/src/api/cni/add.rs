@@ -43,7 +43,7 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
         Ok(stdout) => {
             if finish(&mut shim, Ok(stdout), version).await {
                 match context.store.commit(&asked.id, created).await {
-                    Ok(()) => context.events.record(EventKind::EndpointAdded, title, "ready"),
+                    Ok(()) => context.events.record(EventKind::EndpointAdded, Some(&asked.id), format!("{title} is ready")),
                     Err(error) => tracing::info!(endpoint = %asked.id, %error, "deleted before it was committed"),
                 }
             } else {
@@ -52,7 +52,8 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
             }
         }
         Err(error) => {
-            context.events.record(EventKind::EndpointFailed, title, format!("{} {}", error.msg, error.details));
+            let text = format!("ADD of {title} failed: {} {}", error.msg, error.details);
+            context.events.record(EventKind::EndpointFailed, Some(&asked.id), text.trim_end());
             let reservation = release(context, &asked, start, &mut shim, created).await;
             withdraw(context, &asked.id, created, reservation).await;
             finish(&mut shim, Err(error), version).await;

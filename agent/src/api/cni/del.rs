@@ -49,7 +49,8 @@ async fn remove(context: &Context, start: &Start, id: EndpointId, reservation: R
     })?;
     until_gone(context, &id).await;
     if let Some(entry) = known {
-        context.events.record(EventKind::EndpointRemoved, entry.endpoint.title(), "removed");
+        let text = format!("{} is removed", entry.endpoint.title());
+        context.events.record(EventKind::EndpointRemoved, Some(&id), text);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use nix::unistd::Pid;
 
 use super::Context;
+use crate::cni::args::RequestedIp;
 use crate::cni::conf::{BridgeName, Kind};
 use crate::cni::{CniArgs, CniError, CniResult, Code, NetConf, args};
 use crate::config::Config;
@@ -47,7 +48,7 @@ impl Asked {
         let conf = &self.conf;
         let addresses: Vec<IpNet> = match conf.head.ipam {
             Some(_) => Vec::new(),
-            None => conf.ips.iter().filter_map(|ip| ip.network()).collect(),
+            None => conf.ips.iter().filter_map(network).collect(),
         };
         let has_addresses = conf.head.ipam.is_some() || !addresses.is_empty();
         let default_mode = if has_addresses { config.guard_mode } else { GuardMode::Mac };
@@ -132,6 +133,14 @@ pub(super) fn with_addresses(mut endpoint: Endpoint, result: &CniResult) -> Endp
     endpoint.routes =
         result.routes.iter().map(|r| Route { destination: r.dst, gateway: r.gw }).collect();
     endpoint
+}
+
+/// An address with its prefix; without IPAM the configuration insists on one.
+fn network(ip: &RequestedIp) -> Option<IpNet> {
+    match ip {
+        RequestedIp::Network(network) => Some(*network),
+        RequestedIp::Address(_) => None,
+    }
 }
 
 /// FNV-1a over what makes a request: the configuration, the arguments, the namespace's path.

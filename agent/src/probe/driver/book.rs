@@ -43,7 +43,7 @@ impl Book {
             let same = |a: &&ConflictView| (&a.endpoint, a.address, a.mac) == (&ended.endpoint, ended.address, ended.mac);
             if after.iter().find(same).is_none_or(|a| !a.active) {
                 let text = format!("{} no longer claims {}", ended.mac, ended.address);
-                events.record(EventKind::ConflictGone, ended.endpoint.to_string(), text);
+                events.record(EventKind::ConflictGone, Some(&ended.endpoint), text);
             }
         }
     }
@@ -63,6 +63,6 @@ fn holder<'a>(id: &'a EndpointId, station: &Station) -> Holder<'a> {
 
 fn tell(began: Option<Began>, events: &Events) {
     if let Some(Began { endpoint, address, mac, .. }) = began {
-        events.record(EventKind::Conflict, endpoint.to_string(), format!("{address} is also claimed by {mac}"));
+        events.record(EventKind::Conflict, Some(&endpoint), format!("{address} is also claimed by {mac}"));
     }
 }

@@ -1,0 +1,101 @@
+//! `agentctl endpoints`: every interface of every pod, whole.
+
+use agent_api::control::v1 as pb;
+use ebpf::abi::Counter;
+use tonic::Status;
+
+use super::Context;
+use super::convert::{accel_reason, guard_mode, hook, moment, of_endpoint, stage, vlan};
+use super::drops::{OpenFlowCounts, reasons};
+use super::select;
+use crate::model::{EndpointStatus, Entry, State};
+
+pub(super) async fn reply(context: &Context, request: &pb::EndpointsRequest) -> Result<pb::EndpointsReply, Status> {
+    let chosen = select::endpoints(context, &request.endpoint)?;
+    let intent = context.store.intent();
+    let status = context.reconcile.status();
+    let counts = OpenFlowCounts::read(context).await;
+    let wanted = intent.endpoints.values().filter(|e| {
+        let on_bridge = request.bridge.is_empty() || e.endpoint.bridge == request.bridge;
+        on_bridge && chosen.contains(&e.endpoint.id)
+    });
+    let mut endpoints: Vec<_> =
+        wanted.map(|entry| describe(context, entry, status.endpoints.get(&entry.endpoint.id), &counts)).collect();
+    endpoints.sort_by(|a, b| a.r#ref.as_ref().map(|r| &r.id).cmp(&b.r#ref.as_ref().map(|r| &r.id)));
+    Ok(pb::EndpointsReply { endpoints })
+}
+
+fn describe(
+    context: &Context,
+    entry: &Entry,
+    status: Option<&EndpointStatus>,
+    counts: &OpenFlowCounts,
+) -> pb::Endpoint {
+    let endpoint = &entry.endpoint;
+    let slot = entry.slot.index;
+    let counters = context.bpf.counters(slot).unwrap_or_default();
+    let guard = endpoint.guard;
+    pb::Endpoint {
+        r#ref: Some(of_endpoint(endpoint)),
+        bridge: endpoint.bridge.clone(),
+        vlan: Some(vlan(&endpoint.vlan)),
+        mac: endpoint.mac.to_string(),
+        addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),
+        gateways: endpoint.gateways.iter().map(ToString::to_string).collect(),
+        ofport: status.and_then(|s| s.ofport).unwrap_or_default(),
+        host_ifname: endpoint.host_ifname(),
+        slot,
+        guard: Some(pb::Guard {
+            mode: guard_mode(guard.mode).into(),
+            ebpf: hook(status.and_then(|s| s.attached)).into(),
+            openflow: status.is_some_and(|s| s.flowed),
+            dhcp: guard.dhcp,
+            slaac: guard.slaac,
+            vm: guard.vm,
+        }),
+        state: status.map(state),
+        accel: Some(accel(context, slot, status)),
+        drops: reasons(&counters, slot, counts),
+        passed: counters.passed(),
+        passed_openflow: counts.passed(slot),
+        added_unix_ns: 0,
+        generation: entry.revision.0,
+        mtu: endpoint.mtu,
+        cni_type: if endpoint.ovs_cni { "ovs" } else { "underpass" }.to_owned(),
+        network: endpoint.network.clone(),
+    }
+}
+
+fn state(status: &EndpointStatus) -> pb::EndpointState {
+    use pb::endpoint_state as to;
+    let since_unix_ns = moment(Some(status.since));
+    let state = match &status.state {
+        State::Ready => to::State::Ready(to::Ready { since_unix_ns }),
+        State::Pending { stage: which, .. } => {
+            to::State::Pending(to::Pending { stage: stage(*which).into(), since_unix_ns })
+        }
+        State::Removing => {
+            to::State::Pending(to::Pending { stage: pb::Stage::Unspecified.into(), since_unix_ns })
+        }
+        State::Failed { stage: which, error, retry_at } => to::State::Failed(to::Failed {
+            stage: stage(*which).into(),
+            error: error.to_string(),
+            retry_at_unix_ns: moment(Some(*retry_at)),
+        }),
+    };
+    pb::EndpointState { state: Some(state) }
+}
+
+pub(super) fn accel(context: &Context, slot: u32, status: Option<&EndpointStatus>) -> pb::EndpointAccel {
+    let counters = context.bpf.counters(slot).unwrap_or_default();
+    let reasons: Vec<_> =
+        status.map(|s| s.not_accelerated.iter().map(|text| accel_reason(text)).collect()).unwrap_or_default();
+    pb::EndpointAccel {
+        on: reasons.is_empty() && status.is_some_and(|s| s.state == State::Ready),
+        reasons,
+        tx_packets: counters.of(Counter::AccelTxPackets),
+        tx_bytes: counters.of(Counter::AccelTxBytes),
+        rx_packets: counters.of(Counter::AccelRxPackets),
+        rx_bytes: counters.of(Counter::AccelRxBytes),
+    }
+}

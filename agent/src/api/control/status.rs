@@ -1,0 +1,151 @@
+//! `agentctl status`: the agent, its bridges and its stages at a glance.
+
+use std::time::Duration;
+
+use agent_api::control::v1 as pb;
+
+use super::Context;
+use super::convert::{moment, stage};
+use crate::clock::boottime;
+use crate::dataplane::flows::Connection;
+use crate::dataplane::ports::State as DatabaseState;
+use crate::health::Life;
+use crate::model::{Stage, State};
+use crate::report::chain;
+
+pub(super) fn reply(context: &Context) -> pb::StatusReply {
+    let status = context.reconcile.status();
+    let intent = context.store.intent();
+    let ovs = context.ports.watch().borrow().clone();
+    let mut tally = pb::EndpointTally::default();
+    for endpoint in status.endpoints.values() {
+        match endpoint.state {
+            State::Ready => tally.ready += 1,
+            State::Pending { .. } | State::Removing => tally.pending += 1,
+            State::Failed { .. } => tally.failed += 1,
+        }
+    }
+    let accelerated = status.endpoints.values().filter(|e| e.not_accelerated.is_empty()).count();
+    let life = context.readiness.life();
+    let hook = status.endpoints.values().find_map(|e| e.attached);
+    pb::StatusReply {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started_unix_ns: moment(Some(context.started)),
+        node: std::env::var("NODE_NAME").unwrap_or_default(),
+        kernel: nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default(),
+        ovs_version: ovs.version.clone(),
+        ready: life == Life::Ready,
+        not_ready: match life {
+            Life::Ready => Vec::new(),
+            Life::Starting => vec!["the spool is being worked off".to_owned()],
+            Life::Stopping => vec!["the agent is stopping".to_owned()],
+        },
+        generation: intent.generation.0,
+        applied_generation: status.generation.0,
+        endpoints: Some(tally),
+        bridges: bridges(context),
+        stages: stages(context),
+        bpf: Some(pb::Bpf {
+            hook: super::convert::hook(hook).into(),
+            pin_dir: context.config.bpf_dir.display().to_string(),
+            layout: context.bpf.layout(),
+            error: status.faults.get("bpf").cloned().unwrap_or_default(),
+        }),
+        accel: Some(summary(context, accelerated, status.endpoints.len() - accelerated)),
+        ovsdb: Some(pb::Connection {
+            up: ovs.is_current(),
+            target: format!("unix:{}", context.config.ovs.db.display()),
+            since_unix_ns: match &ovs.state {
+                DatabaseState::Connected => 0,
+                DatabaseState::Down { since, .. } => moment(Some(boottime().saturating_sub(since.elapsed()))),
+            },
+            error: match &ovs.state {
+                DatabaseState::Connected => String::new(),
+                DatabaseState::Down { error, .. } => error.clone(),
+            },
+        }),
+        ipam_debts: u32::try_from(intent.debts.len()).unwrap_or(u32::MAX),
+        spooled: spooled(context),
+        max_endpoints: context.config.max_endpoints,
+    }
+}
+
+pub(super) fn summary(context: &Context, on: usize, off: usize) -> pb::AccelSummary {
+    let left = context.bpf.lease_left();
+    pb::AccelSummary {
+        enabled: context.config.accel.enabled,
+        leased: left > Duration::ZERO,
+        lease_left_ms: super::convert::millis(left),
+        on: u32::try_from(on).unwrap_or(u32::MAX),
+        off: u32::try_from(off).unwrap_or(u32::MAX),
+    }
+}
+
+fn bridges(context: &Context) -> Vec<pb::Bridge> {
+    let intent = context.store.intent();
+    let status = context.reconcile.status();
+    let ovs = context.ports.watch().borrow().clone();
+    let connections = context.switches.watch().borrow().clone();
+    let mut names: std::collections::BTreeSet<String> =
+        intent.endpoints.values().map(|e| e.endpoint.bridge.clone()).collect();
+    names.extend(context.config.bridges.iter().map(|b| b.name.clone()));
+    let describe = |name: String| {
+        let known = ovs.bridges.get(&name);
+        let on_it = intent.endpoints.values().filter(|e| e.endpoint.bridge == name).count();
+        let kind = known.map(|b| if b.is_userspace() { "netdev" } else { "system" }).unwrap_or_default();
+        let uplinks = context.uplinks(&name);
+        pb::Bridge {
+            datapath_type: kind.to_owned(),
+            datapath_id: known.and_then(|b| b.datapath_id).unwrap_or_default(),
+            openflow: connections.get(&name).map(|c| connection(context, &name, c)),
+            uplinks,
+            refused: status.faults.get(&format!("bridge {name}")).cloned().unwrap_or_default(),
+            endpoints: u32::try_from(on_it).unwrap_or(u32::MAX),
+            flows_expected: status.flows.get(&name).map_or(0, |f| f.0),
+            flows_present: status.flows.get(&name).map_or(0, |f| f.1),
+            drift_mended: 0,
+            table_base: u32::from(context.config.ovs.table_base),
+            name,
+        }
+    };
+    names.into_iter().map(describe).collect()
+}
+
+fn connection(context: &Context, bridge: &str, connection: &Connection) -> pb::Connection {
+    let target = format!("unix:{}/{bridge}.mgmt", context.config.ovs.run_dir.display());
+    match connection {
+        Connection::Connected { .. } => pb::Connection { up: true, target, ..pb::Connection::default() },
+        Connection::Down { since, error } => pb::Connection {
+            up: false,
+            target,
+            since_unix_ns: moment(Some(boottime().saturating_sub(since.elapsed()))),
+            error: chain(error),
+        },
+    }
+}
+
+fn stages(context: &Context) -> Vec<pb::StageStatus> {
+    let status = context.reconcile.status();
+    let all = [Stage::Links, Stage::Bpf, Stage::Ports, Stage::Flows, Stage::Gate];
+    let describe = |which: Stage| {
+        let failed = status.endpoints.values().find_map(|e| match &e.state {
+            State::Failed { stage, error, .. } if *stage == which => Some(error.to_string()),
+            _ => None,
+        });
+        pb::StageStatus {
+            stage: stage(which).into(),
+            known: true,
+            error: failed.unwrap_or_default(),
+            last_ok_unix_ns: 0,
+            changes: if which == Stage::Flows { status.flows_written } else { 0 },
+        }
+    };
+    all.into_iter().map(describe).collect()
+}
+
+fn spooled(context: &Context) -> u32 {
+    let dir = agent_api::spool_dir(&context.config.socket());
+    let files = std::fs::read_dir(dir).map(|d| d.flatten().count()).unwrap_or_default();
+    u32::try_from(files).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,3 @@
+//! Watching the node's own data plane: what the guard stopped.
+
+pub mod drops;
