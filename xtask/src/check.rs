@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what a developer runs before each commit: format, lints, arrows, unit tests.
 //!
-//! Its steps are also the first ones of `cargo xtask test`.
+//! Some unit tests speak to a real Open vSwitch or load BPF programs, so it needs the lab's packages and
+//! root too. Its steps are also the first ones of `cargo xtask test`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,16 +17,18 @@ use crate::process;
 use crate::progress::Work;
 use crate::setup::{self, Scope, Toolchain};
 use crate::steps::{Steps, Tally, Verdict};
+use crate::test::require_root;
 
 /// All unit tests, their build included.
 const TESTS_DEADLINE: Duration = Duration::from_mins(25);
 
-/// Checks format, lints, arrows and unit tests; needs no root
+/// Checks format, lints, arrows and unit tests: what to run before each commit
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
-    setup::ensure(Scope::Build)?;
+    require_root("check")?;
+    setup::ensure(Scope::Lab)?;
     let mut steps = Steps::default();
     source(&mut steps)?;
     unit_tests(&mut steps, None)?;
@@ -49,7 +52,7 @@ pub(crate) fn source(steps: &mut Steps) -> Result<()> {
     steps.step("arrows between the rooms", |_| Ok(deps::check().into()))
 }
 
-/// The unit tests of every crate but the lab's, which needs root.
+/// The tests of every crate but the lab's.
 pub(crate) fn unit_tests(steps: &mut Steps, filter: Option<&str>) -> Result<()> {
     let shell = Shell::new()?;
     let words = ["test", "--workspace", "--exclude", "e2e", "--no-fail-fast"];

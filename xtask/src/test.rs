@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use cargo_metadata::Message;
 use nix::unistd::geteuid;
 use xshell::Shell;
@@ -17,7 +17,7 @@ use crate::build::{self, BUILD_DEADLINE, Profile, cargo};
 use crate::check;
 use crate::places;
 use crate::process;
-use crate::progress::Work;
+use crate::progress::{Work, seconds};
 use crate::setup::{self, Scope, kernels};
 use crate::steps::{Steps, Tally, Verdict};
 use crate::vm::{Guest, Outcome};
@@ -32,7 +32,10 @@ pub(crate) const KERNEL_DATAPATH: &str = "system";
 /// The stories take 2 minutes on a machine; emulation stretches what computes by 20.
 const GUEST_DEADLINE: Duration = Duration::from_mins(15);
 
-/// Runs everything: set-up, format, lints, arrows, docs, unit tests, the lab here and in machines
+/// Runs everything: source checks, unit tests, the lab here and in virtual machines
+///
+/// In order: set-up, format, lints, arrows, docs, unit tests, the lab on this kernel's userspace datapath, then
+/// the BPF programs and the lab's stories on two other kernels with their kernel datapath.
 ///
 /// Ends with a table of the steps and the line `N passed, N failed`. A failing step does not stop
 /// the others; an ignored test is a failure. Needs root, for the lab.
@@ -63,11 +66,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         binaries = Some(build::product(work, Profile::Debug, &[])?);
         Ok(Ok(()).into())
     })?;
-    if let Some(binaries) = binaries {
-        lab_here(&mut steps, &binaries, filter)?;
-        if !args.quick && !args.no_vm {
-            lab_in_guests(&mut steps, &binaries, filter)?;
-        }
+    if let Some(binaries) = &binaries {
+        lab_here(&mut steps, binaries, filter)?;
+    }
+    if !args.quick && !args.no_vm {
+        in_guests(&mut steps, binaries.as_deref(), filter)?;
     }
     let verdict = steps.finish();
     match filter {
@@ -79,10 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Fails at once, with words, where `verb` cannot work.
 pub(crate) fn require_root(verb: &str) -> Result<()> {
     if !geteuid().is_root() {
-        bail!(
-            "`cargo xtask {verb}` makes network namespaces and runs Open vSwitch: it needs root \
-             (`cargo xtask check` does not)"
-        );
+        bail!("`cargo xtask {verb}` makes network namespaces and loads BPF programs: run it as root");
     }
     Ok(())
 }
@@ -106,28 +106,38 @@ fn lab_here(steps: &mut Steps, binaries: &Path, filter: Option<&str>) -> Result<
     })
 }
 
-fn lab_in_guests(steps: &mut Steps, binaries: &Path, filter: Option<&str>) -> Result<()> {
+/// For each kernel: whether its verifier takes the BPF programs and their verdicts are right, then the
+/// lab's stories.
+fn in_guests(steps: &mut Steps, binaries: Option<&Path>, filter: Option<&str>) -> Result<()> {
     steps.step("set-up of the virtual machines", |_| Ok(setup::ensure(Scope::Vm).into()))?;
     for (series, path) in [(kernels::TCX, "TCX"), (kernels::CLSACT, "clsact")] {
-        let name = format!("lab: kernel {series}, kernel datapath, {path}");
-        steps.step(&name, |work| lab_in_guest(work, series, binaries, filter))?;
+        steps.step(&format!("BPF programs: kernel {series}"), |work| {
+            let guest = Guest { directory: places::root().join("ebpf"), settled: false, ..guest(series)? };
+            tests_in_guest(work, &guest, "ebpf", filter)
+        })?;
+        let Some(binaries) = binaries else { continue };
+        steps.step(&format!("lab: kernel {series}, kernel datapath, {path}"), |work| {
+            let mut guest = Guest { directory: places::root().join("tests"), ..guest(series)? };
+            guest.environment.extend([
+                (BIN_DIR_VARIABLE.to_owned(), text(binaries)?),
+                (DATAPATH_VARIABLE.to_owned(), KERNEL_DATAPATH.to_owned()),
+            ]);
+            tests_in_guest(work, &guest, "e2e", filter)
+        })?;
     }
     Ok(())
 }
 
-fn lab_in_guest(work: &Work, series: &str, binaries: &Path, filter: Option<&str>) -> Result<Verdict> {
-    let tests = lab_binaries(work)?;
-    let guest = Guest {
-        timeout: GUEST_DEADLINE,
-        directory: places::root().join("tests"),
-        environment: handed_on()
-            .chain([
-                (BIN_DIR_VARIABLE.to_owned(), text(binaries)?),
-                (DATAPATH_VARIABLE.to_owned(), KERNEL_DATAPATH.to_owned()),
-            ])
-            .collect(),
-        ..Guest::new(series)?
-    };
+/// A guest with what the caller set for the lab or for libtest, as tests on this machine see it too.
+fn guest(series: &str) -> Result<Guest> {
+    let ours = |name: &str| name.starts_with("LAB_") || name.starts_with("RUST_");
+    let environment = std::env::vars().filter(|(name, _)| ours(name)).collect();
+    Ok(Guest { timeout: GUEST_DEADLINE, environment, ..Guest::new(series)? })
+}
+
+/// Builds a package's tests here and runs all of its test binaries in one guest.
+fn tests_in_guest(work: &Work, guest: &Guest, package: &str, filter: Option<&str>) -> Result<Verdict> {
+    let tests = test_binaries(work, package)?;
     // $0 is the filter; each binary runs, whatever the one before came to.
     let script =
         "status=0; for test; do echo \"Running $test\"; \"$test\" $0 || status=1; done; exit $status";
@@ -142,21 +152,20 @@ fn lab_in_guest(work: &Work, series: &str, binaries: &Path, filter: Option<&str>
     })?;
     match outcome {
         Outcome::Exited(status) => Ok(tally.verdict(status == 0 && tally.summaries == tests.len())),
-        Outcome::TimedOut => bail!("the guest was not done after {GUEST_DEADLINE:?}"),
-        Outcome::Died(log) => bail!("the guest died; the end of its kernel log:\n{log}"),
+        Outcome::TimedOut => Ok(Verdict {
+            tally,
+            error: Some(anyhow!("the guest was not done after {}", seconds(guest.timeout))),
+        }),
+        Outcome::Died(log) => {
+            Ok(Verdict { tally, error: Some(anyhow!("the guest died; the end of its kernel log:\n{log}")) })
+        }
     }
 }
 
-/// What the caller set for the lab or for libtest, as the lab on this machine sees it too.
-fn handed_on() -> impl Iterator<Item = (String, String)> {
-    let ours = |name: &str| name.starts_with("LAB_") || name.starts_with("RUST_");
-    std::env::vars().filter(move |(name, _)| ours(name))
-}
-
-/// The lab's test binaries, built and not run.
-fn lab_binaries(work: &Work) -> Result<Vec<PathBuf>> {
+/// A package's test binaries, built and not run.
+fn test_binaries(work: &Work, package: &str) -> Result<Vec<PathBuf>> {
     let shell = Shell::new()?;
-    let build = cargo(&shell, &["test", "-p", "e2e", "--no-run", "--message-format=json"]);
+    let build = cargo(&shell, &["test", "-p", package, "--no-run", "--message-format=json"]);
     let messages = process::output_seen(build, BUILD_DEADLINE, |line| {
         if !line.starts_with('{') {
             work.note(line);
@@ -172,7 +181,7 @@ fn lab_binaries(work: &Work) -> Result<Vec<PathBuf>> {
         }
     }
     if binaries.is_empty() {
-        bail!("cargo built no test of the lab");
+        bail!("cargo built no test of {package}");
     }
     Ok(binaries)
 }

@@ -50,7 +50,7 @@ pub(super) const MODULES: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("report", &[]),
     ("config", &["limits", "model"]),
-    ("events", &["clock", "limits"]),
+    ("events", &["clock", "limits", "model"]),
     ("health", &["limits", "report"]),
     ("metrics", &["limits", "model"]),
     // Values only, and pure: World in, plan out.
