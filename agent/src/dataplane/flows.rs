@@ -96,7 +96,9 @@ pub enum Connection {
         datapath_id: u64,
     },
     Down {
+        /// When the last connection ended, or the bridge became wanted.
         since: Instant,
+        /// Why the last attempt failed.
         error: Arc<ConnectError>,
     },
 }
@@ -234,7 +236,7 @@ impl Switches {
     }
 
     /// Changes by others in the block, to our hooks, or above them in table 0. Changes of this agent never show here.
-    /// Told from the first dump of [`DumpScope::Guard`] on; a new connection is told by its epoch, not here.
+    /// Told from the first dump of [`DumpScope::Guard`] or [`DumpScope::Owned`] on; a new connection is told by its epoch, not here.
     pub fn disturbed(&self) -> watch::Receiver<Disturbances> {
         self.disturbances.clone()
     }

@@ -26,6 +26,7 @@ pub struct PortEntry {
     pub name: String,
     /// What `ovs-ofctl mod-port` set. `no-flood` is not among it: OpenFlow 1.5 has no bit for it, and OVS sends none.
     pub config: PortConfig,
+    /// Carrier and the like.
     pub state: PortState,
 }
 

@@ -171,7 +171,7 @@ impl Session {
         if now >= deadline {
             return work.refuse(SwitchError::Busy { bridge: self.bridge.to_string() });
         }
-        if let Work::Dump { scope: DumpScope::Guard(block), .. } = &work {
+        if let Work::Dump { scope: DumpScope::Guard(block) | DumpScope::Owned(block), .. } = &work {
             self.watch(*block);
         }
         let xid = self.next_xid;

@@ -165,6 +165,52 @@ fn a_stream_without_frames_ends_the_connection() {
 }
 
 #[test]
+fn updates_by_others_disturb_and_replies_show_flows() {
+    let mut script = Script::new();
+    let mut answer = script.dump();
+    let sent = script.sent_after_monitor();
+    script.hear(MULTIPART_REPLY, 0, UPDATE);
+    assert!(script.session.take_disturbance());
+    // The same as an abbreviation: what this connection asked for itself.
+    script.hear(MULTIPART_REPLY, 0, &[0, 16, 0, 0, 0, 0, 0, 0, 0, 8, 0, 4, 0, 0, 0, 9]);
+    assert!(!script.session.take_disturbance());
+    for request in &sent {
+        script.hear(MULTIPART_REPLY, xid(request), FLOW);
+    }
+    let flows = answer.try_recv().unwrap().unwrap();
+    let expected = flow(1).priority(3).cookie(5);
+    assert!(flows.iter().all(|entry| entry.flow == expected), "{flows:?}");
+    assert_eq!(flows.len(), sent.len());
+}
+
+#[test]
+fn no_flipped_byte_of_any_message_is_a_panic() {
+    let heard: [(u8, &[u8]); 5] = [
+        (MULTIPART_REPLY, UPDATE),
+        (MULTIPART_REPLY, FLOW),
+        (ERROR, &[0, 4, 0, 9]),
+        (BARRIER_REPLY, &[]),
+        (BUNDLE_CONTROL, &[0, 0, 0, 1, 0, 5, 0, 3]),
+    ];
+    for (kind, body) in heard {
+        for at in 0..8 + body.len() {
+            for flip in [1, 0x80, 0xff] {
+                let mut script = Script::new();
+                let answers = (script.dump(), script.bundle());
+                for sent in script.sent() {
+                    let mut bytes = message(kind, xid(&sent), body);
+                    bytes[at] ^= flip;
+                    let mut received = BytesMut::from(bytes.as_slice());
+                    // Any verdict will do, and the connection may end of it.
+                    drop(script.session.received(&mut received, script.now));
+                }
+                drop(answers);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_full_session_leaves_requests_in_the_queue() {
     let mut script = Script::new();
     let mut answers = Vec::new();
@@ -212,6 +258,15 @@ async fn a_switch_that_never_greets_is_not_waited_for() {
     let error = Channel::open("br0", &path).await.unwrap_err();
     assert!(matches!(error, ConnectError::NoGreeting { .. }), "{error}");
 }
+
+/// The body of a flow update: added, table 220, priority 3, cookie 5, in_port=1.
+const UPDATE: &[u8] =
+    b"\x00\x10\0\0\0\0\0\0\x00\x28\x00\x01\xdc\x00\0\0\0\0\x00\x03\0\0\0\0\0\0\0\0\0\0\0\x05\
+    \x00\x01\x00\x0c\x80\x00\x00\x04\0\0\0\x01\0\0\0\0";
+
+/// The body of a reply with the same flow, without statistics.
+const FLOW: &[u8] = b"\x00\x01\0\0\0\0\0\0\x00\x30\0\0\xdc\0\x00\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\
+    \x00\x01\x00\x0c\x80\x00\x00\x04\0\0\0\x01\0\0\0\0\0\0\x00\x04\0\0\0\0";
 
 /// A session, what it would write, and the time.
 struct Script {
