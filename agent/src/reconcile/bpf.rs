@@ -37,6 +37,10 @@ impl Maps {
         free
     }
 
+    pub(super) fn is_uplink(&self, ifindex: u32) -> bool {
+        self.actual.as_ref().is_some_and(|tables| tables.uplinks.contains_key(&ifindex))
+    }
+
     /// Keeps the numbers that a former agent gave: the entries of live endpoints need no rewriting then.
     fn adopt(&mut self, actual: &Tables, works: &BTreeMap<EndpointId, Work>) {
         for work in works.values() {

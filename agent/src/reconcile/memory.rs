@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Hold;
 use crate::dataplane::bpf::Attached;
 use crate::dataplane::netns::Netns;
+use crate::dataplane::ports::NewPort;
 use crate::limits::{RETRY_FIRST, RETRY_LAST};
 use crate::model::{EndpointId, Entry, Generation, Phase, Stage, StageError, State};
 
@@ -20,8 +21,8 @@ pub(super) struct Memory {
     pub(super) attached: Option<Attached>,
     /// The bridge was last seen on the userspace datapath.
     pub(super) userspace: bool,
-    /// When the port was last asked for, on the boot clock.
-    pub(super) port_asked: Option<Duration>,
+    /// The port that was last asked for, and when, on the boot clock.
+    pub(super) port_asked: Option<(NewPort, Duration)>,
     pub(super) open: bool,
     /// When the gate was opened, for the gateway's deadline.
     pub(super) opened_at: Option<Duration>,

@@ -11,7 +11,7 @@ use super::database;
 use super::pass::Pass;
 use crate::dataplane::ports::{NewPort, PortError};
 use crate::limits::{LINK_CONCURRENCY, PORT_PATIENCE};
-use crate::model::{EndpointId, Stage, StageError};
+use crate::model::{EndpointId, Phase, Stage, StageError};
 
 impl Reconciler {
     pub(super) async fn ports(&mut self, pass: &mut Pass) {
@@ -49,9 +49,13 @@ impl Reconciler {
         let (now, ovs) = (pass.now, Arc::clone(&pass.ovs));
         let work = pass.works.get_mut(id)?;
         let memory = self.memories.get_mut(id);
-        work.ifindex.filter(|_| memory.attached.is_some())?;
         let port = database::wanted(&work.entry.endpoint, &self.parts.boot_id);
         let number = database::number(&ovs, &port.name);
+        if work.entry.phase == Phase::Live {
+            // Whatever is wrong with a stage before this one, the flows of a live endpoint stay.
+            work.ofport = number.clone().ok().flatten();
+        }
+        work.ifindex.filter(|_| memory.attached.is_some())?;
         if let Some(why) = database::outage(&ovs) {
             work.wait(Stage::Ports, format!("OVSDB is out of reach: {why}"));
             // The number that it had still holds as long as the switch runs.
@@ -76,10 +80,10 @@ impl Reconciler {
             return None;
         }
         work.wait(Stage::Ports, "the port is being made");
-        if memory.port_asked.is_some_and(|asked| now < asked + PORT_PATIENCE) {
+        if memory.port_asked.as_ref().is_some_and(|(asked, at)| *asked == port && now < *at + PORT_PATIENCE) {
             return None;
         }
-        memory.port_asked = Some(now);
+        memory.port_asked = Some((port.clone(), now));
         Some(port)
     }
 

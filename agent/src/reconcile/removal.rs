@@ -8,6 +8,7 @@ use super::{Reconciler, database};
 use super::pass::Pass;
 use crate::limits::LINK_CONCURRENCY;
 use crate::model::Removal;
+use crate::report::chain;
 
 impl Reconciler {
     pub(super) async fn removals(&mut self, pass: &mut Pass) {
@@ -22,6 +23,7 @@ impl Reconciler {
             .buffer_unordered(LINK_CONCURRENCY)
             .collect()
             .await;
+        self.sweep_programs(pass);
         for (outcome, removal) in done {
             match outcome {
                 Ok(()) => {
@@ -36,7 +38,26 @@ impl Reconciler {
         }
     }
 
-    /// Removes port, programs and veth; all are tried, and what failed is told together.
+    /// Takes programs off interfaces that are nobody's, most of which are gone with their pods.
+    fn sweep_programs(&self, pass: &mut Pass) {
+        let ours = |ifindex: &u32| {
+            pass.works.values().any(|w| w.ifindex == Some(*ifindex)) || self.maps.is_uplink(*ifindex)
+        };
+        let stale = match self.parts.bpf.attached() {
+            Ok(attached) => attached.into_iter().filter(|i| !ours(i)).collect::<Vec<_>>(),
+            Err(error) => {
+                pass.faults.insert("bpf".to_owned(), chain(&error));
+                return;
+            }
+        };
+        for ifindex in stale {
+            if let Err(error) = self.parts.bpf.detach(ifindex, "") {
+                pass.faults.insert("bpf".to_owned(), chain(&error));
+            }
+        }
+    }
+
+    /// Removes port and veth; both are tried, and what failed is told together.
     async fn remove(&self, pass: &Pass, removal: &Removal) -> Result<(), String> {
         let name = removal.id.host_ifname();
         let mut failures = Vec::new();
@@ -46,16 +67,11 @@ impl Reconciler {
         }
         for port in names {
             if let Err(error) = self.parts.ports.remove_port(&port).await {
-                failures.push(crate::report::chain(&error));
+                failures.push(chain(&error));
             }
         }
-        if let Some(veth) = pass.veths.get(&name).filter(|v| v.alias.as_deref() == Some(&removal.id.alias()))
-            && let Err(error) = self.parts.bpf.detach(veth.index.0, &name)
-        {
-            failures.push(crate::report::chain(&error));
-        }
         if let Err(error) = self.parts.links.delete_veth(&name, &removal.id.alias()).await {
-            failures.push(crate::report::chain(&error));
+            failures.push(chain(&error));
         }
         if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
     }
