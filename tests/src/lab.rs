@@ -27,6 +27,7 @@ use crate::machine::{Datapath, require_cni_plugins};
 use crate::netns::Netns;
 use crate::pod::{PodDrawing, bare};
 use crate::switch::Switch;
+use crate::wire::link_names;
 
 /// A lab that is being drawn.
 #[derive(Debug, Default)]
@@ -91,6 +92,8 @@ pub struct Lab {
     bridges: Vec<String>,
     gateway: Option<Neighbour>,
     gateway_addresses: Vec<String>,
+    /// The pods' namespaces: a story that drops a handle has not lost the pod.
+    pods: Mutex<Vec<Arc<Host>>>,
     /// What ADD was called for and no DEL succeeded since.
     added: Mutex<Vec<Attachment>>,
     finished: bool,
@@ -131,6 +134,7 @@ impl Lab {
             bridges: drawing.bridges,
             gateway: None,
             gateway_addresses: drawing.gateway,
+            pods: Mutex::default(),
             added: Mutex::default(),
             finished: false,
         };
@@ -235,6 +239,12 @@ impl Lab {
         self.ground.within(Duration::from_secs(seconds))
     }
 
+    /// The names of all links of the node.
+    #[track_caller]
+    pub fn node_links(&self) -> Vec<String> {
+        must(self.ground.node.enter(link_names), "the node's links")
+    }
+
     /// A sysctl of the node's namespace.
     #[track_caller]
     pub fn node_sysctl(&self, key: &str) -> String {
@@ -255,7 +265,13 @@ impl Lab {
     /// The flows of the first bridge that the agent wrote.
     #[track_caller]
     pub fn our_flows(&self) -> Vec<Flow> {
-        self.flows(self.bridge()).into_iter().filter(Flow::is_ours).collect()
+        self.try_our_flows().unwrap_or_else(|error| panic!("no flows of {}: {error}", self.bridge()))
+    }
+
+    /// [`Self::our_flows`] for the time in which the bridge may not be there.
+    pub fn try_our_flows(&self) -> Result<Vec<Flow>, String> {
+        let all = flows::of(&self.switch, self.bridge()).map_err(|error| format!("{error:#}"))?;
+        Ok(all.into_iter().filter(Flow::is_ours).collect())
     }
 
     /// The names of the ports on a bridge.
@@ -330,6 +346,12 @@ impl Lab {
         Host::create(name, ifname, &self.ground.room.join(&format!("netns/{name}")), self.ground.datapath)
     }
 
+    pub(crate) fn pod_host(&self, name: &str, ifname: &str) -> Result<Arc<Host>> {
+        let host = Arc::new(self.host(name, ifname)?);
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&host));
+        Ok(host)
+    }
+
     pub(crate) fn container_id(&self, name: &str) -> String {
         container_id(self.ground.room.path(), name)
     }
@@ -363,6 +385,7 @@ impl Drop for Lab {
         drop(self.agent.kill9());
         drop(self.switch.stop());
         self.gateway = None;
+        self.pods.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         drop(self.clear_ground());
     }
 }

@@ -16,6 +16,9 @@ use crate::lab::Lab;
 /// The Kubernetes namespace of every pod of a lab.
 const KUBERNETES_NAMESPACE: &str = "lab";
 
+/// The last number of the first address that host-local gives; the ones below are for the story to fix.
+const FIRST_HOST: &str = "20";
+
 /// A pod that is being drawn.
 #[derive(Debug)]
 pub struct PodDrawing<'lab> {
@@ -94,8 +97,7 @@ impl<'lab> PodDrawing<'lab> {
     pub fn place(self) -> Pod<'lab> {
         let lab = self.lab;
         let conf = if self.ipam { self.conf.clone().key("ipam", self.ipam_conf()) } else { self.conf };
-        let host =
-            Arc::new(must(lab.host(&self.name, &self.ifname), &format!("no namespace for {}", self.name)));
+        let host = must(lab.pod_host(&self.name, &self.ifname), &format!("no namespace for {}", self.name));
         let attachment = Attachment {
             container: lab.container_id(&self.name),
             netns: host.netns().path().to_owned(),
@@ -132,7 +134,7 @@ impl<'lab> PodDrawing<'lab> {
             } else {
                 format!("{}0", &address[..cut])
             };
-            let start = format!("{}10", &address[..cut]);
+            let start = format!("{}{FIRST_HOST}", &address[..cut]);
             json!([{ "subnet": format!("{net}/{length}"), "rangeStart": start, "gateway": address }])
         };
         let default =

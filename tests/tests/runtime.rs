@@ -138,6 +138,21 @@ fn del_succeeds_when_the_namespace_is_gone() {
 }
 
 #[test]
+fn del_takes_everything_away_when_the_veth_went_with_the_namespace() {
+    let lab = Lab::usual();
+    let pod = lab.pod("lost").up();
+    let port = pod.port();
+    pod.lose_netns();
+    lab.eventually(5, "the kernel has taken the veth away", || {
+        let links = lab.node_links();
+        if links.contains(&port) { Err(format!("{links:?}")) } else { Ok(()) }
+    });
+    pod.del().succeeded();
+    lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
 fn a_del_that_comes_while_the_agent_is_away_is_done_when_it_is_back() {
     let lab = Lab::usual();
     let (gone, stays) = (lab.pod("gone").up(), lab.pod("stays").up());
@@ -187,7 +202,10 @@ fn an_add_with_vswitchd_stopped_fails_in_time_and_leaves_nothing() {
     assert!(!pod.links().contains(&"eth0".to_owned()));
     lab.switch().start_vswitchd().expect("starting vswitchd");
     lab.assert_nothing_left();
-    pod.add().succeeded();
+    lab.eventually(10, "an ADD succeeds again", || {
+        let again = pod.add();
+        if again.exit == Some(0) { Ok(()) } else { Err(format!("{again:?}")) }
+    });
     lab.finish();
 }
 

@@ -65,7 +65,7 @@ impl Screen {
         for words in ["status", "flows dump --pod lab/cart", "drops", "gateways", "accel", "doctor"] {
             Self::say(&format!("  {agentctl} {words}"));
         }
-        Self::say(&format!("  nsenter --net={room}netns/cart ping 10.0.0.11"));
+        Self::say(&format!("  nsenter --net={room}netns/cart ping 10.0.0.21"));
         Self::say(&format!("  ovs-vsctl --db=unix:{room}ovs/db.sock show"));
         Self::say(&format!("  ovs-ofctl -O OpenFlow15 dump-flows unix:{room}ovs/br1.mgmt"));
     }
