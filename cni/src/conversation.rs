@@ -7,8 +7,6 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use agent_api::MAX_MESSAGE;
-use agent_api::cni::v1::cni_client::CniClient;
 use agent_api::cni::v1::{Ack, Done, FromShim, IpamDone, RunIpam, ToShim, from_shim, to_shim};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
@@ -71,12 +69,9 @@ impl Conversation {
     }
 
     async fn open(call: &Call) -> Result<Self, Failure> {
-        let channel = agent_api::connect(&agent_api::socket_path())
+        let mut client = agent_api::dial(&agent_api::socket_path())
             .await
             .map_err(|error| Failure::away("the agent is not running on this node", &error))?;
-        let mut client = CniClient::new(channel)
-            .max_decoding_message_size(MAX_MESSAGE)
-            .max_encoding_message_size(MAX_MESSAGE);
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let start = FromShim { message: Some(from_shim::Message::Start(call.start.clone())) };
         outbox.try_send(start).map_err(|error| broken(&error))?;

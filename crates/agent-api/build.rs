@@ -7,15 +7,18 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let descriptors = protox::compile(
-        ["underpass/cni/v1/cni.proto", "underpass/control/v1/control.proto"],
-        [Path::new("proto")],
-    )?;
+    // The shim's client comes without the code that would connect a channel: it has a connection of its own.
+    compile("cni", false)?;
+    compile("control", true)
+}
+
+fn compile(contract: &str, connects_channels: bool) -> Result<(), Box<dyn Error>> {
+    let file = format!("underpass/{contract}/v1/{contract}.proto");
+    let package = format!("underpass.{contract}.v1");
     tonic_prost_build::configure()
-        .client_mod_attribute("underpass.cni.v1", "#[cfg(feature = \"cni-client\")]")
-        .client_mod_attribute("underpass.control.v1", "#[cfg(feature = \"control-client\")]")
-        .server_mod_attribute("underpass.cni.v1", "#[cfg(feature = \"server\")]")
-        .server_mod_attribute("underpass.control.v1", "#[cfg(feature = \"server\")]")
-        .compile_fds(descriptors)?;
+        .build_transport(connects_channels)
+        .client_mod_attribute(&package, format!("#[cfg(feature = \"{contract}-client\")]"))
+        .server_mod_attribute(&package, "#[cfg(feature = \"server\")]")
+        .compile_fds(protox::compile([file], [Path::new("proto")])?)?;
     Ok(())
 }

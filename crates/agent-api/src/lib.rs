@@ -9,13 +9,19 @@
 //! services). The messages of a service exist only where one of its sides does.
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "client")]
+#[cfg(feature = "socket")]
 mod connect;
+#[cfg(feature = "cni-client")]
+mod line;
 mod socket;
 mod spool;
 
 #[cfg(feature = "client")]
-pub use connect::{CONNECT_TIMEOUT, ConnectError, connect};
+pub use connect::connect;
+#[cfg(feature = "socket")]
+pub use connect::{CONNECT_TIMEOUT, ConnectError};
+#[cfg(feature = "cni-client")]
+pub use line::{Line, dial};
 pub use socket::{DEFAULT_SOCKET, SOCKET_VARIABLE, boottime_ns, socket_path};
 pub use spool::{SPOOL_DIR, SPOOL_MAX_BYTES, SPOOL_MAX_FILES, is_spool_file, spool_dir, spool_file_name};
 
