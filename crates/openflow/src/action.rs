@@ -14,15 +14,23 @@ use crate::field::Field;
 use crate::types::OfPort;
 use crate::writer::Writer;
 
+mod encap;
+mod learn;
 mod nicira;
 mod parts;
 mod read;
+mod select;
 mod write;
 
+pub use encap::{Encap, EncapProperties, EncapProperty, EncapPropertyIter};
+pub(crate) use encap::{PT_ETHERNET, PT_MPLS, PT_MPLS_MC, PT_NEXT, PT_NSH};
+pub use learn::{Learn, LearnSource, LearnSpec, LearnSpecIter, LearnSpecs, LearnTarget};
 pub use parts::{
     Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
 };
 pub(crate) use read::{Scan, is_exact, scan};
+pub(crate) use select::{BUNDLE_ALGORITHMS, HASH_FIELDS, MULTIPATH_ALGORITHMS};
+pub use select::{MemberBundle, Multipath};
 
 /// An action. Borrowed parts point into the message (or into bytes that the caller keeps).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +167,16 @@ pub enum Action<'a> {
         /// The bit.
         dst: Subfield,
     },
+    /// Write a flow.
+    Learn(Learn<'a>),
+    /// Choose a number by hash.
+    Multipath(Multipath),
+    /// Choose a port by hash.
+    Bundle(MemberBundle<'a>),
+    /// Add a header.
+    Encap(Encap<'a>),
+    /// Remove a header; the packet type that is left, or `0xfffe` for whatever is below.
+    Decap(u32),
     /// An action this codec does not know, whole.
     Unknown(&'a [u8]),
 }

@@ -241,10 +241,18 @@ impl Field {
         }
     }
 
+    /// Whether Open vSwitch takes the value.
+    pub(crate) fn allows(self, value: u128) -> bool {
+        value & !self.value_mask() == 0 && (self != Self::NshMdtype || matches!(value, 1 | 2))
+    }
+
     /// The bits that a value may have.
     pub(crate) fn value_mask(self) -> u128 {
         match self {
             Self::VlanVid => 0x1fff,
+            // Open vSwitch keeps the operation in 8 bits and refuses larger ones.
+            Self::ArpOp => 0xff,
+            Self::NshTtl => 0x3f,
             _ => ones(u32::from(self.row().bits)),
         }
     }

@@ -262,7 +262,7 @@ impl<'a> Instruction<'a> {
             }),
             Self::Metadata { value, mask } => tlv(w, METADATA, &|w| {
                 w.zeros(4);
-                w.u64(value & mask);
+                w.u64(value);
                 w.u64(mask);
                 Ok(())
             }),

@@ -75,8 +75,9 @@ mod types;
 mod writer;
 
 pub use action::{
-    Action, ActionIter, Actions, ActionsRef, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit,
-    Sample, SampleDirection, Subfield,
+    Action, ActionIter, Actions, ActionsRef, Controller, Ct, CtZone, Encap, EncapProperties, EncapProperty,
+    EncapPropertyIter, Learn, LearnSource, LearnSpec, LearnSpecIter, LearnSpecs, LearnTarget, MemberBundle,
+    Multipath, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
 };
 pub use cursor::Reader;
 pub use error::{DecodeError, EncodeError, Malformed, ParseError};

@@ -55,6 +55,13 @@ pub(super) fn read<'a>(
         NAT => Action::Nat(nat(r, scan)?),
         OUTPUT_TRUNC => Action::OutputTrunc { port: OfPort::from_u16(r.u16()?), max_len: r.u32()? },
         CLONE => skipped(r, scan, 6, |r| Ok(Action::Clone(ActionsRef::trusted(r.rest()))))?,
+        LEARN => Action::Learn(super::learn::read(r, scan, false)?),
+        LEARN2 => Action::Learn(super::learn::read(r, scan, true)?),
+        MULTIPATH => Action::Multipath(super::select::read_multipath(r, scan)?),
+        BUNDLE => Action::Bundle(super::select::read_bundle(r, false)?),
+        BUNDLE_LOAD => Action::Bundle(super::select::read_bundle(r, true)?),
+        ENCAP => Action::Encap(super::encap::read(r, scan)?),
+        DECAP => skipped(r, scan, 2, |r| Ok(Action::Decap(r.u32()?)))?,
         CT_CLEAR => Action::CtClear,
         DEC_NSH_TTL => Action::DecNshTtl,
         CHECK_PKT_LARGER => check_pkt_larger(r)?,
@@ -297,6 +304,13 @@ pub(super) const V6_MAX: u16 = 8;
 pub(super) const PORT_MIN: u16 = 16;
 pub(super) const PORT_MAX: u16 = 32;
 
+pub(super) const MULTIPATH: u16 = 10;
+pub(super) const BUNDLE: u16 = 12;
+pub(super) const BUNDLE_LOAD: u16 = 13;
+pub(super) const LEARN: u16 = 16;
+pub(super) const LEARN2: u16 = 45;
+pub(super) const ENCAP: u16 = 46;
+pub(super) const DECAP: u16 = 47;
 pub(super) const RESUBMIT: u16 = 1;
 pub(super) const SET_TUNNEL: u16 = 2;
 pub(super) const SET_QUEUE: u16 = 4;

@@ -172,7 +172,8 @@ pub(super) fn set_field<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeErro
     if field.is_variable() {
         return Ok(Action::SetMetadataField { field, value: tlv.value, mask: tlv.mask });
     }
-    if tlv.number() & !field.value_mask() != 0 {
+    // Open vSwitch 3.1 writes the 32-bit input port on request but refuses to read it.
+    if field == Field::InPort || !field.allows(tlv.number()) {
         return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
     }
     let mask = if tlv.mask.is_some() { tlv.mask_number() } else { u128::MAX };

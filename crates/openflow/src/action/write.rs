@@ -119,6 +119,15 @@ impl Action<'_> {
                 w.u16(dst.offset);
                 write_header(w, dst.field, false, dst.field.bytes())
             }),
+            Self::Learn(learn) => super::learn::write(w, &learn),
+            Self::Multipath(multipath) => super::select::write_multipath(w, &multipath),
+            Self::Bundle(bundle) => super::select::write_bundle(w, &bundle),
+            Self::Encap(encap) => super::encap::write(w, &encap),
+            Self::Decap(packet_type) => nicira(w, nx::DECAP, |w| {
+                w.zeros(2);
+                w.u32(packet_type);
+                Ok(())
+            }),
             _ => Ok(()),
         }
     }

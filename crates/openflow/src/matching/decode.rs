@@ -114,7 +114,7 @@ impl Context {
         if tlv.has_stray_bits() {
             return Err(ErrorCode::OFPBMC_BAD_WILDCARDS);
         }
-        if !field.is_variable() && tlv.number() & !field.value_mask() != 0 {
+        if !field.is_variable() && !field.allows(tlv.number()) {
             return Err(ErrorCode::OFPBMC_BAD_VALUE);
         }
         self.remember(field, tlv);

@@ -16,6 +16,7 @@ use crate::text::value_in::Source;
 use crate::types::{OfPort, TableId, Version};
 use crate::writer::Writer;
 
+mod more;
 mod nested;
 
 /// What the words of OpenFlow 1.0 need to know about the packets of the flow.
@@ -125,7 +126,7 @@ impl Parser<'_> {
     }
 
     fn action(&mut self, pair: &Pair<'_>, w: &mut Writer<'_>) -> Result<(), ParseError> {
-        if self.simple(pair, w)? || self.rewrite(pair, w)? || self.nested(pair, w)? {
+        if self.simple(pair, w)? || self.rewrite(pair, w)? || self.nested(pair, w)? || self.more(pair, w)? {
             return Ok(());
         }
         // What is left is a port: `1`, `LOCAL`, `NORMAL`.

@@ -15,6 +15,8 @@ use crate::text::match_out::{Separator, write_formatted, write_number};
 use crate::text::{Hex, HexBytes};
 use crate::types::{OfPort, TableId};
 
+mod more;
+
 /// Writes actions, each after the separator.
 pub(crate) fn write_list(out: &mut dyn Write, actions: ActionsRef<'_>, sep: &mut Separator) -> fmt::Result {
     for action in actions {
@@ -104,6 +106,11 @@ fn write_action(out: &mut dyn Write, action: &Action<'_>) -> fmt::Result {
         Action::Exit => out.write_str("exit"),
         Action::FinTimeout { idle, hard } => write_fin_timeout(out, idle, hard),
         Action::CheckPktLarger { len, dst } => write!(out, "check_pkt_larger({len})->{dst}"),
+        Action::Learn(learn) => more::learn(out, &learn),
+        Action::Multipath(multipath) => more::multipath(out, &multipath),
+        Action::Bundle(bundle) => more::bundle(out, &bundle),
+        Action::Encap(encap) => more::encap(out, &encap),
+        Action::Decap(packet_type) => more::decap(out, packet_type),
         Action::Unknown(raw) => write!(out, "unknown_action(0x{})", HexBytes(raw)),
     }
 }
