@@ -50,30 +50,28 @@ pub(crate) fn check(ctx: &TcContext, port: &Port) -> Result<Accepted, Reason> {
             false
         }
         headers::IPV4 => {
-            let transport = ipv4::read(ctx, head);
-            let cut = transport.is_none();
-            if full && cut {
+            let mut transport = ipv4::Transport::default();
+            let whole = ipv4::read(ctx, head, &mut transport);
+            if full && !whole {
                 return Err(Reason::Short);
             }
             check_ethernet(port, eth)?;
-            let transport = transport.unwrap_or_default();
             if full {
                 ipv4::check(port, head.network(), &transport)?;
             }
-            !cut && ipv4::is_plain(&transport)
+            whole && ipv4::is_plain(&transport)
         }
         headers::IPV6 => {
-            let transport = ipv6::read(ctx, head);
-            let cut = transport.is_none();
-            if full && cut {
+            let mut transport = ipv6::Transport::default();
+            let whole = ipv6::read(ctx, head, &mut transport);
+            if full && !whole {
                 return Err(Reason::Short);
             }
             check_ethernet(port, eth)?;
-            let transport = transport.unwrap_or_default();
             if full {
                 ipv6::check(ctx, port, head, &transport)?;
             }
-            !cut && ipv6::is_plain(&transport)
+            whole && ipv6::is_plain(&transport)
         }
         _ => {
             check_ethernet(port, eth)?;

@@ -3,10 +3,8 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{helpers::generated::bpf_skb_load_bytes, programs::TcContext};
-use ebpf_abi::Reason;
-
 use crate::words::{self, Words};
+use aya_ebpf::{helpers::generated::bpf_skb_load_bytes, programs::TcContext};
 
 pub(crate) const ETH_LEN: u32 = 14;
 pub(crate) const IPV4: u16 = 0x0800;
@@ -157,10 +155,11 @@ pub(crate) fn load_head(ctx: &TcContext, from: u32, left: u32, into: &mut [u8; H
     if result == 0 { size } else { 0 }
 }
 
-/// Loads a header from somewhere in the frame; a frame that ends inside it is `short`.
+/// Loads bytes from somewhere in the frame; `false` if it ends before.
 #[inline(always)]
-pub(crate) fn load<T: Copy>(ctx: &TcContext, at: u32) -> Result<T, Reason> {
-    ctx.load::<T>(at as usize).map_err(|_| Reason::Short)
+pub(crate) fn load_into<const N: usize>(ctx: &TcContext, at: u32, into: &mut [u8; N]) -> bool {
+    // SAFETY: `into` has N bytes.
+    unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), at, into.as_mut_ptr().cast(), N as u32) == 0 }
 }
 
 /// The outer tag that the kernel holds beside the frame: (protocol, tag control information).

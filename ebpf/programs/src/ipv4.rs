@@ -4,7 +4,7 @@ use aya_ebpf::programs::TcContext;
 use ebpf_abi::{Port, PortFlags, Reason};
 
 use crate::{
-    headers::{ETH_LEN, Head, ICMP, Ipv4, L4, SCTP, TCP, UDP, load},
+    headers::{ETH_LEN, Head, ICMP, Ipv4, L4, SCTP, TCP, UDP, load_into},
     source,
 };
 
@@ -53,39 +53,43 @@ pub(crate) fn is_plain(transport: &Transport) -> bool {
     }
 }
 
-/// Reads a packet; `None` if the frame ends inside a header. The total length is not looked at: it is 0 in
-/// GSO packets above 64 KiB.
+/// Reads a packet into defaults; `false` if the frame ends inside a header. The total length is not looked
+/// at: it is 0 in GSO packets above 64 KiB.
+///
+/// Not an `Option`: LLVM may read the fields of a `None` before it looks whether they count, and verifiers
+/// before 6.3 refuse a read of stack that was never written.
 #[inline(always)]
-pub(crate) fn read(ctx: &TcContext, head: &Head) -> Option<Transport> {
+pub(crate) fn read(ctx: &TcContext, head: &Head, transport: &mut Transport) -> bool {
     if ctx.len() < FIXED_END {
-        return None;
+        return false;
     }
     let ip: &Ipv4 = head.network();
-    let mut transport = Transport::default();
     let header_len = u32::from(ip.version_ihl & 0x0f) * 4;
     if ip.version_ihl >> 4 != 4 || header_len < HEADER_LEN {
         transport.malformed = true;
-        return Some(transport);
+        return true;
     }
     let l4_at = ETH_LEN + header_len;
     if l4_at > ctx.len() {
-        return None;
+        return false;
     }
     if u16::from_be_bytes(ip.fragment) & FRAGMENT_MASK != 0 {
-        return Some(transport);
+        return true;
     }
     transport.protocol = ip.protocol;
-    if matches!(ip.protocol, UDP | ICMP) {
-        if l4_at + size_of::<L4>() as u32 > ctx.len() {
-            return None;
-        }
-        transport.l4 = if l4_at == FIXED_END {
-            head.transport::<{ FIXED_END as usize }>()
-        } else {
-            load(ctx, l4_at).ok()?
-        };
+    !matches!(ip.protocol, UDP | ICMP) || read_l4(ctx, head, l4_at, transport)
+}
+
+#[inline(always)]
+fn read_l4(ctx: &TcContext, head: &Head, at: u32, transport: &mut Transport) -> bool {
+    if at + size_of::<L4>() as u32 > ctx.len() {
+        return false;
     }
-    Some(transport)
+    if at == FIXED_END {
+        transport.l4 = head.transport::<{ FIXED_END as usize }>();
+        return true;
+    }
+    load_into(ctx, at, &mut transport.l4)
 }
 
 /// The rows of IPv4.

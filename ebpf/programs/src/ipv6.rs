@@ -6,7 +6,8 @@ use ebpf_abi::{Port, PortFlags, Reason};
 use crate::{
     headers::{
         ETH_LEN, Head, ICMP6, Ip6, Ipv6, L4, Mac, ND_HOP_LIMIT, NEIGHBOUR_ADVERTISEMENT,
-        NEIGHBOUR_SOLICITATION, SCTP, SOURCE_LINK_LAYER, TARGET_LINK_LAYER, TCP, UDP, UNSPECIFIED6, load,
+        NEIGHBOUR_SOLICITATION, SCTP, SOURCE_LINK_LAYER, TARGET_LINK_LAYER, TCP, UDP, UNSPECIFIED6,
+        load_into,
     },
     source,
 };
@@ -73,41 +74,48 @@ pub(crate) fn is_plain(transport: &Transport) -> bool {
         }
 }
 
-/// Reads a packet as far as the policy looks; `None` if the frame ends inside a header.
+/// Reads a packet into defaults as far as the policy looks; `false` if the frame ends inside a header. As
+/// in IPv4, not an `Option`.
 #[inline(always)]
-pub(crate) fn read(ctx: &TcContext, head: &Head) -> Option<Transport> {
+pub(crate) fn read(ctx: &TcContext, head: &Head, transport: &mut Transport) -> bool {
     if ctx.len() < PAYLOAD_AT {
-        return None;
+        return false;
     }
-    let ip: &Ipv6 = head.network();
-    let mut transport = Transport { protocol: ip.next, at: PAYLOAD_AT, ..Transport::default() };
-    walk(ctx, &mut transport)?;
-    if transport.part == Part::Whole && matches!(transport.protocol, UDP | ICMP6) {
-        if transport.at + size_of::<L4>() as u32 > ctx.len() {
-            return None;
-        }
-        transport.l4 = if transport.at == PAYLOAD_AT {
-            head.transport::<{ PAYLOAD_AT as usize }>()
-        } else {
-            load(ctx, transport.at).ok()?
-        };
+    transport.protocol = head.network::<Ipv6>().next;
+    transport.at = PAYLOAD_AT;
+    if !walk(ctx, transport) {
+        return false;
     }
-    Some(transport)
+    if transport.part != Part::Whole || !matches!(transport.protocol, UDP | ICMP6) {
+        return true;
+    }
+    if transport.at + size_of::<L4>() as u32 > ctx.len() {
+        return false;
+    }
+    if transport.at == PAYLOAD_AT {
+        transport.l4 = head.transport::<{ PAYLOAD_AT as usize }>();
+        return true;
+    }
+    load_into(ctx, transport.at, &mut transport.l4)
 }
 
+/// Steps over the extension headers; `false` if the frame ends inside one.
 #[inline(always)]
-fn walk(ctx: &TcContext, transport: &mut Transport) -> Option<()> {
+fn walk(ctx: &TcContext, transport: &mut Transport) -> bool {
+    let mut header: L4 = [0; 8];
     for _ in 0..MAX_EXTENSIONS {
         if !is_extension(transport.protocol) || transport.at > MAX_OFFSET {
             break;
         }
-        let header: L4 = load(ctx, transport.at).ok()?;
+        if !load_into(ctx, transport.at, &mut header) {
+            return false;
+        }
         match transport.protocol {
             FRAGMENT => {
                 let field = u16::from_be_bytes([header[2], header[3]]);
                 if field & !7 != 0 {
                     transport.part = Part::LaterFragment;
-                    return Some(());
+                    return true;
                 }
                 if field & 1 != 0 {
                     transport.part = Part::FirstFragment;
@@ -118,14 +126,14 @@ fn walk(ctx: &TcContext, transport: &mut Transport) -> Option<()> {
             _ => transport.at += (u32::from(header[1]) + 1) * 8,
         }
         if transport.at > ctx.len() {
-            return None;
+            return false;
         }
         transport.protocol = header[0];
     }
     if is_extension(transport.protocol) || transport.at > MAX_OFFSET {
         transport.part = Part::Unknown;
     }
-    Some(())
+    true
 }
 
 #[inline(always)]
@@ -182,7 +190,10 @@ fn check_transport(ctx: &TcContext, port: &Port, head: &Head, transport: &Transp
 #[inline(always)]
 fn is_honest_nd(ctx: &TcContext, port: &Port, head: &Head, transport: &Transport) -> bool {
     let ip: &Ipv6 = head.network();
-    let Ok(target) = load::<Ip6>(ctx, transport.at + 8) else { return false };
+    let mut target: Ip6 = UNSPECIFIED6;
+    if !load_into(ctx, transport.at + 8, &mut target) {
+        return false;
+    }
     if ip.hop_limit != ND_HOP_LIMIT || transport.l4[1] != 0 {
         return false;
     }
@@ -205,11 +216,14 @@ fn is_honest_nd(ctx: &TcContext, port: &Port, head: &Head, transport: &Transport
 #[inline(always)]
 fn are_honest_options(ctx: &TcContext, begin: u32, end: u32, mac: Option<&Mac>) -> bool {
     let mut at = begin;
+    let mut option: L4 = [0; 8];
     for _ in 0..MAX_OPTIONS {
         if at + 8 > end {
             break;
         }
-        let Ok(option) = load::<L4>(ctx, at) else { return false };
+        if !load_into(ctx, at, &mut option) {
+            return false;
+        }
         let [kind, len, named @ ..] = option;
         if len == 0 {
             return false;

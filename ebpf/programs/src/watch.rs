@@ -16,7 +16,7 @@ use crate::{
     account::count_shared,
     headers::{
         self, Arp, ETH_LEN, Head, ICMP6, Ip6, Ipv6, L4, Mac, ND_HOP_LIMIT, NEIGHBOUR_ADVERTISEMENT,
-        NEIGHBOUR_SOLICITATION, SOURCE_LINK_LAYER, TARGET_LINK_LAYER, UNSPECIFIED6, VID_MASK, load,
+        NEIGHBOUR_SOLICITATION, SOURCE_LINK_LAYER, TARGET_LINK_LAYER, UNSPECIFIED6, VID_MASK, load_into,
     },
     maps::{FACTS, WATCH},
 };
@@ -69,7 +69,11 @@ pub(crate) fn candidate<'a>(ctx: &TcContext, room: &'a mut MaybeUninit<Head>) ->
     let mut shift = 0;
     if ethertype == headers::DOT1Q && tag.is_none() {
         // A packet socket leaves the tag in the bytes: so does OVS' userspace datapath.
-        let [a, b, c, d]: [u8; 4] = load(ctx, headers::ETH_LEN).ok()?;
+        let mut tag = [0; 4];
+        if !load_into(ctx, headers::ETH_LEN, &mut tag) {
+            return None;
+        }
+        let [a, b, c, d] = tag;
         vlan = u16::from_be_bytes([a, b]) & VID_MASK;
         ethertype = u16::from_be_bytes([c, d]);
         shift = TAG_LEN;
@@ -120,11 +124,14 @@ fn nd_claim(ctx: &TcContext, frame: &Candidate<'_>) -> Option<Claim> {
         return None;
     }
     let l4_at = frame.shift + PAYLOAD_AT;
-    let target: Ip6 = load(ctx, l4_at + 8).ok()?;
+    let mut target: Ip6 = UNSPECIFIED6;
+    if !load_into(ctx, l4_at + 8, &mut target) {
+        return None;
+    }
     match kind {
         NEIGHBOUR_ADVERTISEMENT => Some(Claim {
             addr: target,
-            mac: option_mac(ctx, l4_at + ND_LEN, TARGET_LINK_LAYER).unwrap_or(frame.src),
+            mac: option_mac(ctx, l4_at + ND_LEN, TARGET_LINK_LAYER, frame.src),
             kind: FactKind::NA_CLAIM,
         }),
         NEIGHBOUR_SOLICITATION if ip.src == UNSPECIFIED6 => {
@@ -132,27 +139,32 @@ fn nd_claim(ctx: &TcContext, frame: &Candidate<'_>) -> Option<Claim> {
         }
         NEIGHBOUR_SOLICITATION => Some(Claim {
             addr: ip.src,
-            mac: option_mac(ctx, l4_at + ND_LEN, SOURCE_LINK_LAYER).unwrap_or(frame.src),
+            mac: option_mac(ctx, l4_at + ND_LEN, SOURCE_LINK_LAYER, frame.src),
             kind: FactKind::NS_CLAIM,
         }),
         _ => None,
     }
 }
 
+/// The MAC that an option names, else the sender's.
 #[inline(always)]
-fn option_mac(ctx: &TcContext, begin: u32, wanted: u8) -> Option<Mac> {
+fn option_mac(ctx: &TcContext, begin: u32, wanted: u8, sender: Mac) -> Mac {
     let mut at = begin;
+    let mut option: L4 = [0; 8];
     for _ in 0..MAX_OPTIONS {
-        let [kind, len, mac @ ..]: L4 = load(ctx, at).ok()?;
+        if !load_into(ctx, at, &mut option) {
+            break;
+        }
+        let [kind, len, mac @ ..] = option;
         if kind == wanted && len == 1 {
-            return Some(mac);
+            return mac;
         }
         if len == 0 {
-            return None;
+            break;
         }
         at += u32::from(len) * 8;
     }
-    None
+    sender
 }
 
 #[inline(always)]

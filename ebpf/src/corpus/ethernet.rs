@@ -100,16 +100,20 @@ fn destinations(me: &Identity) -> Vec<Case> {
 }
 
 fn macs(me: &Identity) -> Vec<Case> {
-    let [a, b, c, d, e, f] = me.mac;
+    let off = |at: usize, bit: u8| {
+        let mut mac = me.mac;
+        mac[at] ^= bit;
+        mac
+    };
     let rarp = ethernet(BROADCAST, me.other_mac, 0x8035, &own_request(me));
     let listed = from_mac(me, LISTED_MAC);
     let listed_arp =
         ethernet(BROADCAST, LISTED_MAC, 0x0806, &arp(1, LISTED_MAC, me.ip4, [0; 6], me.other_ip4));
     vec![
         drop("the neighbour's MAC", from_mac(me, me.other_mac), Reason::Mac),
-        drop("a MAC one bit off", from_mac(me, [a, b, c, d, e, f ^ 0x80]), Reason::Mac),
-        drop("the first byte off", from_mac(me, [a ^ 4, b, c, d, e, f]), Reason::Mac),
-        drop("a group MAC as source", from_mac(me, [a | 1, b, c, d, e, f]), Reason::Mac),
+        drop("a MAC one bit off", from_mac(me, off(5, 0x80)), Reason::Mac),
+        drop("the first byte off", from_mac(me, off(0, 4)), Reason::Mac),
+        drop("a group MAC as source", from_mac(me, off(0, 1)), Reason::Mac),
         drop("MAC zero", from_mac(me, [0; 6]), Reason::Mac),
         drop("broadcast as source", from_mac(me, BROADCAST), Reason::Mac),
         drop(

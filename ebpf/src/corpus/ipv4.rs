@@ -10,6 +10,8 @@ use crate::abi::Reason;
 
 const MORE: u16 = 0x2000;
 const DONT: u16 = 0x4000;
+/// A fragment that begins at byte 1480.
+const AT_1480: u16 = 0xb9;
 
 pub(super) fn cases(me: &Identity) -> Vec<Case> {
     [sources(me), protocols(me), fragments(me), malformed(me), router(me), dhcp(me), listed(me)].concat()
@@ -79,7 +81,7 @@ fn fragments(me: &Identity) -> Vec<Case> {
     };
     vec![
         pass("first fragment", part(me.ip4, 1, MORE, &icmp(8, 0, &[0; 28]))),
-        pass("middle fragment", part(me.ip4, 1, MORE | 185, &[0; 32])),
+        pass("middle fragment", part(me.ip4, 1, MORE | AT_1480, &[0; 32])),
         pass("last fragment of a ping: 35 bytes", part(me.ip4, 1, 370, &[1])),
         pass("last fragment of UDP, four bytes", part(me.ip4, 17, 2, &[0, 67, 0, 68])),
         pass("first fragment of ICMP 5: by source only", part(me.ip4, 1, MORE, &icmp(5, 0, &[0; 28]))),

@@ -43,7 +43,7 @@ fn datagram(a: &Pod) -> Vec<u8> {
 #[test]
 fn a_plain_frame_to_a_neighbour_goes_past_the_bridge_and_is_counted_on_both_sides() {
     in_lab(|lab| {
-        let (mut d, a, b) = (lab.open(), lab.pod(1), lab.pod(2));
+        let (mut d, a, b) = (lab.open(), Pod::new(1), Pod::new(2));
         allow(&mut d, [&a, &b]);
         let frame = datagram(&a);
         assert_eq!(d.test_run(Role::FromPod, &frame, a.ifindex, 3).unwrap().verdict, REDIRECT);
@@ -63,7 +63,7 @@ fn a_plain_frame_to_a_neighbour_goes_past_the_bridge_and_is_counted_on_both_side
 #[test]
 fn only_plain_unicast_frames_that_the_guard_lets_pass_take_the_way() {
     in_lab(|lab| {
-        let (mut d, a, b) = (lab.open(), lab.pod(1), lab.pod(2));
+        let (mut d, a, b) = (lab.open(), Pod::new(1), Pod::new(2));
         allow(&mut d, [&a, &b]);
         let expected = [
             "untagged",
@@ -117,14 +117,14 @@ fn only_plain_unicast_frames_that_the_guard_lets_pass_take_the_way() {
     });
 }
 
+/// What is changed, and how the scene is changed.
+type Change = fn(&mut Dataplane, &Pod, &Pod);
+
 #[test]
 fn each_condition_alone_switches_it_off() {
     in_lab(|lab| {
-        let (mut d, a, b) = (lab.open(), lab.pod(1), lab.pod(2));
+        let (mut d, a, b) = (lab.open(), Pod::new(1), Pod::new(2));
         let frame = datagram(&a);
-        type Change = fn(&mut Dataplane, &Pod, &Pod);
-        let port = |d: &mut Dataplane, pod: &Pod, port: Port| d.set_port(pod.ifindex, &port).unwrap();
-        let _typed: fn(&mut Dataplane, &Pod, Port) = port;
         let changes: [(&str, Change, i32); 12] = [
             ("nothing", |_, _, _| {}, REDIRECT),
             ("no flag on the port", |d, a, _| d.set_port(a.ifindex, &a.port()).unwrap(), NEXT),
@@ -186,7 +186,7 @@ fn each_condition_alone_switches_it_off() {
 #[test]
 fn a_datagram_reaches_the_neighbours_socket_without_any_bridge() {
     in_lab(|lab| {
-        let (mut d, a, b) = (lab.open(), lab.pod(1), lab.pod(2));
+        let (mut d, a, b) = (lab.open(), Pod::new(1), Pod::new(2));
         for (me, other) in [(&a, &b), (&b, &a)] {
             d.attach_pod(me.ifindex, &me.ifname).unwrap();
             let (own, theirs, [.., n]) = (me.id.ip4, other.id.ip4, other.id.mac);

@@ -47,7 +47,7 @@ fn attaching_twice_is_attaching_once() {
         in_lab(move |lab| {
             let mut dataplane = lab.open();
             dataplane.attach_by(kind);
-            let pod = lab.pod(1);
+            let pod = Pod::new(1);
             dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
             for _ in 0..3 {
                 assert_eq!(dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap(), alone(kind));
@@ -62,7 +62,7 @@ fn attaching_twice_is_attaching_once() {
 fn the_guard_goes_on_without_the_agent() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
-            let pod = lab.pod(1);
+            let pod = Pod::new(1);
             let mut dataplane = lab.open();
             dataplane.attach_by(kind);
             dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
@@ -85,7 +85,7 @@ fn a_restart_swaps_the_programs_and_misses_no_frame() {
     const RESTARTS: usize = 3;
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
-            let pod = lab.pod(1);
+            let pod = Pod::new(1);
             let mut dataplane = lab.open();
             dataplane.attach_by(kind);
             dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
@@ -119,7 +119,7 @@ fn a_restart_swaps_the_programs_and_misses_no_frame() {
 #[test]
 fn a_link_that_lost_its_device_is_replaced() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut dataplane = lab.open();
         dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
         ip(&format!("link del {}", pod.ifname));
@@ -137,7 +137,7 @@ fn tcx_takes_over_from_clsact_and_back() {
         return; // This kernel has one way only, and every other test walks it.
     }
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut dataplane = lab.open();
         dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
         for kind in [AttachKind::Clsact, AttachKind::Tcx, AttachKind::Clsact, AttachKind::Tcx] {
@@ -155,7 +155,7 @@ fn foreign_programs_are_seen_and_ours_comes_first() {
         return; // Two agents share one place there: the kernel has no second hook to be foreign on.
     }
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let (mut ours, mut foreign) = (lab.open(), lab.open_foreign());
         foreign.attach_pod(pod.ifindex, &pod.ifname).unwrap();
         let attached = ours.attach_pod(pod.ifindex, &pod.ifname).unwrap();
@@ -179,7 +179,7 @@ fn foreign_programs_are_seen_and_ours_comes_first() {
 fn detaching_leaves_nothing_behind() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
-            let pod = lab.pod(1);
+            let pod = Pod::new(1);
             let mut dataplane = lab.open();
             dataplane.attach_by(kind);
             dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
@@ -200,7 +200,7 @@ fn detaching_leaves_nothing_behind() {
 fn what_hangs_on_a_vanished_device_is_listed_and_unpinned() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
-            let (pod, uplink) = (lab.pod(1), lab.pod(2));
+            let (pod, uplink) = (Pod::new(1), Pod::new(2));
             let mut dataplane = lab.open();
             dataplane.attach_by(kind);
             dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
@@ -236,7 +236,7 @@ fn a_device_with_a_dot_in_its_name_can_be_an_uplink() {
 #[test]
 fn a_name_that_belongs_to_another_device_is_refused() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut dataplane = lab.open();
         let wrong = dataplane.attach_pod(pod.ifindex + 1, &pod.ifname).unwrap_err();
         assert_eq!(
@@ -252,7 +252,7 @@ fn a_name_that_belongs_to_another_device_is_refused() {
 #[test]
 fn a_new_layout_swaps_the_programs_in_the_old_links() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut old = lab.open();
         old.set_port(pod.ifindex, &pod.port()).unwrap();
         old.attach_pod(pod.ifindex, &pod.ifname).unwrap();

@@ -17,7 +17,7 @@ const SHOT: i32 = 2;
 fn every_frame_of_the_corpus_gets_its_verdict_and_its_reason() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut wrong = Vec::new();
         for case in corpus::cases(&pod.id).iter().filter(|c| can_test_run(c)) {
             dress(&mut dataplane, &pod, case.kind);
@@ -39,7 +39,7 @@ fn every_frame_of_the_corpus_gets_its_verdict_and_its_reason() {
 fn every_frame_that_a_pod_really_sends_is_counted_under_its_reason() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
         let mut wrong = Vec::new();
         for case in corpus::cases(&pod.id) {
@@ -62,7 +62,7 @@ fn every_frame_that_a_pod_really_sends_is_counted_under_its_reason() {
 fn an_observed_endpoint_is_counted_and_passes() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         for case in corpus::cases(&pod.id).iter().filter(|c| can_test_run(c) && c.kind == Kind::Dual) {
             dress(&mut dataplane, &pod, case.kind);
             dataplane.set_port(pod.ifindex, &Port { mode: Mode::OBSERVE, ..pod.port() }).unwrap();
@@ -77,7 +77,7 @@ fn an_observed_endpoint_is_counted_and_passes() {
 fn on_the_userspace_datapath_every_frame_ends_here_under_its_real_verdict() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         for case in corpus::cases(&pod.id).iter().filter(|c| can_test_run(c) && c.kind == Kind::Dual) {
             dress(&mut dataplane, &pod, case.kind);
             let flags = PortFlags::USERSPACE_DP | PortFlags::ACCEL;
@@ -93,7 +93,7 @@ fn on_the_userspace_datapath_every_frame_ends_here_under_its_real_verdict() {
 fn a_closed_gate_drops_what_an_open_one_lets_pass() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let honest = corpus::cases(&pod.id).swap_remove(0).frame;
         let closed = Port { stage: Stage::CLOSED, ..pod.port() };
         for (port, verdict, counted) in [
@@ -114,7 +114,7 @@ fn a_closed_gate_drops_what_an_open_one_lets_pass() {
 fn a_device_without_an_entry_drops_everything_under_slot_zero() {
     in_lab(|lab| {
         let dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let honest = corpus::cases(&pod.id).swap_remove(0).frame;
         let run = dataplane.test_run(Role::FromPod, &honest, pod.ifindex, 1).unwrap();
         assert_eq!(run.verdict, SHOT);
@@ -128,7 +128,7 @@ fn a_device_without_an_entry_drops_everything_under_slot_zero() {
 fn the_last_offender_is_kept_with_the_head_of_its_frame() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         dress(&mut dataplane, &pod, Kind::Dual);
         assert_eq!(dataplane.last(pod.slot).unwrap(), None);
         let before = ebpf::ktime_ns();
@@ -148,7 +148,7 @@ fn the_last_offender_is_kept_with_the_head_of_its_frame() {
 fn a_storm_of_drops_fills_the_ring_no_faster_than_its_rate() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         dress(&mut dataplane, &pod, Kind::Dual);
         let mut drops = dataplane.drops().unwrap();
         let spoof = corpus::build::ethernet(pod.id.other_mac, pod.id.other_mac, 0x0800, &[0x45; 40]);

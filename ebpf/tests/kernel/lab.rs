@@ -74,21 +74,6 @@ impl Lab {
     pub(crate) fn open_foreign(&self) -> Dataplane {
         open_at(&self.dir.path().join("foreign"), MAX_ENDPOINTS)
     }
-
-    /// A directory that is not on the bpffs.
-    pub(crate) fn plain_dir(&self) -> tempfile::TempDir {
-        tempfile::tempdir().expect("a temporary directory")
-    }
-
-    /// Sends a frame out of a device of the node, as the bridge does.
-    pub(crate) fn send(&self, ifname: &str, frame: &[u8]) {
-        packet::Sender::open(ifname).send(frame);
-    }
-
-    /// A pod of its own netns with a veth pair; the host's end is named `veth<n>`.
-    pub(crate) fn pod(&self, n: u8) -> Pod {
-        Pod::new(n)
-    }
 }
 
 impl Drop for Lab {
@@ -96,6 +81,11 @@ impl Drop for Lab {
         // The mount would go with the namespace; the directory can be removed only without it.
         let _unmounted = nix::mount::umount2(self.dir.path(), nix::mount::MntFlags::MNT_DETACH);
     }
+}
+
+/// Sends a frame out of a device of the node, as the bridge does.
+pub(crate) fn send(ifname: &str, frame: &[u8]) {
+    packet::Sender::open(ifname).send(frame);
 }
 
 pub(crate) fn open_at(dir: &Path, max_endpoints: u32) -> Dataplane {
@@ -125,7 +115,8 @@ pub(crate) struct Pod {
 type Order = Box<dyn FnOnce() + Send>;
 
 impl Pod {
-    fn new(n: u8) -> Pod {
+    /// A pod of its own netns with a veth pair; the node's end is named `veth<n>`.
+    pub(crate) fn new(n: u8) -> Pod {
         let id = Identity::numbered(n);
         let (orders, inbox) = mpsc::channel::<Order>();
         let (tell, told) = mpsc::channel();
@@ -138,9 +129,10 @@ impl Pod {
         });
         let tid = told.recv().expect("the pod's thread lives");
         let ifname = format!("veth{n}");
-        let [a, b, c, d, e, f] = id.mac;
+        let [first, middle @ .., last] = id.mac;
+        assert_eq!((first, middle), (2, [0; 4]), "the identities of the lab differ in their last byte only");
         ip(&format!(
-            "link add {ifname} type veth peer name eth0 netns {tid} address {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"
+            "link add {ifname} type veth peer name eth0 netns {tid} address 02:00:00:00:00:{last:02x}"
         ));
         let ifindex = if_nametoindex(ifname.as_str()).expect("the veth was just made");
         // Nothing speaks by itself: neither end has an IPv6 address, and the host's has no address at all.

@@ -10,7 +10,7 @@ use ebpf::{
     },
 };
 
-use crate::lab::{Lab, MAX_ENDPOINTS, chain, in_lab, open_at};
+use crate::lab::{Lab, MAX_ENDPOINTS, Pod, chain, in_lab, open_at};
 
 fn refusal(lab: &Lab, max_endpoints: u32) -> Error {
     match Dataplane::open(&lab.bpf_dir(), max_endpoints) {
@@ -21,8 +21,8 @@ fn refusal(lab: &Lab, max_endpoints: u32) -> Error {
 
 #[test]
 fn a_directory_that_is_not_on_a_bpffs_is_named() {
-    in_lab(|lab| {
-        let plain = lab.plain_dir();
+    in_lab(|_| {
+        let plain = tempfile::tempdir().unwrap();
         let dir = plain.path().join("underpass");
         let Err(error) = Dataplane::open(&dir, MAX_ENDPOINTS) else { panic!("it was opened") };
         assert!(matches!(&error, Error::NotBpffs { path } if *path == dir), "{error}");
@@ -44,7 +44,7 @@ fn a_number_of_endpoints_out_of_range_is_refused() {
 #[test]
 fn maps_survive_the_agent() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut dataplane = lab.open();
         dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
         dataplane.set_lease(77).unwrap();
@@ -73,7 +73,9 @@ fn every_map_gives_back_what_was_set_and_forgets_what_was_removed() {
         );
         let watch = (AddrKey::new(1, 10, v4_mapped([10, 0, 0, 1])), Watch::new(GATEWAY_SLOT, 2, [2; 6]));
         for _ in 0..2 {
-            sources.iter().for_each(|(k, v)| d.set_source(k, v).unwrap());
+            for (key, value) in &sources {
+                d.set_source(key, value).unwrap();
+            }
             d.set_mac(&mac, &SrcVal::FOREVER).unwrap();
             d.set_vlan(&vlan).unwrap();
             d.set_local(&local.0, &local.1).unwrap();
@@ -90,7 +92,9 @@ fn every_map_gives_back_what_was_set_and_forgets_what_was_removed() {
         assert_eq!(d.uplinks().unwrap().into_iter().collect::<Vec<_>>(), [(5, Uplink::new(1))]);
         assert_eq!((d.bridge(63).unwrap(), d.bridge(0).unwrap()), (BridgeFlags::ACCEL_OK, BridgeFlags::NONE));
         for _ in 0..2 {
-            sources.iter().for_each(|(k, _)| d.remove_source(k).unwrap());
+            for (key, _) in &sources {
+                d.remove_source(key).unwrap();
+            }
             d.remove_mac(&mac).unwrap();
             d.remove_vlan(&vlan).unwrap();
             d.remove_local(&local.0).unwrap();

@@ -8,41 +8,44 @@ use ebpf::{
     corpus::{self, Kind},
 };
 
-use crate::lab::in_lab;
+use crate::lab::{Pod, in_lab};
 
 /// Kernels before 5.2 took 4,096 instructions, later ones walk a million. A tenth leaves room for the
 /// verifiers of older kernels, which prune less: 5.10 walks up to three times as far.
 const MAX_VERIFIED: u32 = 100_000;
-const RUNS: u32 = 200_000;
+/// Runs in one round; the best of the rounds is printed, since another load only ever adds.
+const RUNS: u32 = 50_000;
+const ROUNDS: usize = 5;
 
 #[test]
 fn the_verifier_walks_few_instructions() {
     in_lab(|lab| {
         let dataplane = lab.open();
-        let mut lines = format!("object {} bytes\n", Dataplane::object_len());
+        let mut out = std::io::stdout();
+        writeln!(out, "object {} bytes", Dataplane::object_len()).unwrap();
         for role in Role::ALL {
             let walked = dataplane.verified_instructions(role).unwrap();
-            lines += &format!("{role}: {walked:?} instructions verified\n");
+            writeln!(out, "{role}: {walked:?} instructions verified").unwrap();
             assert!(walked.is_none_or(|n| n < MAX_VERIFIED), "{role}: {walked:?}");
         }
-        std::io::stdout().write_all(lines.as_bytes()).unwrap();
     });
 }
 
 #[test]
 fn times_of_the_paths_are_printed() {
     in_lab(|lab| {
-        let (mut d, a, b) = (lab.open(), lab.pod(1), lab.pod(2));
+        let (mut d, a, b) = (lab.open(), Pod::new(1), Pod::new(2));
         let all = corpus::cases(&a.id);
         let frame =
             |name: &str| all.iter().find(|c| c.name == name && c.kind == Kind::Dual).unwrap().frame.clone();
         let value = Local { ifindex: b.ifindex, slot: b.slot, mtu: 1500, flags: LocalFlags::NONE };
         d.set_local(&L2Key::new(1, 0, b.id.mac), &value).unwrap();
         d.set_lease(ebpf::ktime_ns() + 600_000_000_000).unwrap();
-        let mut lines = String::new();
+        let mut out = std::io::stdout();
         let mut time = |d: &Dataplane, what: &str, role, frame: &[u8]| {
-            let run = d.test_run(role, frame, a.ifindex, RUNS).unwrap();
-            lines += &format!("{what:45} {:4} ns, verdict {}\n", run.mean_ns, run.verdict);
+            let runs = (0..ROUNDS).map(|_| d.test_run(role, frame, a.ifindex, RUNS).unwrap());
+            let best = runs.min_by_key(|run| run.mean_ns).unwrap();
+            writeln!(out, "{what:45} {:4} ns, verdict {}", best.mean_ns, best.verdict).unwrap();
         };
         d.set_port(a.ifindex, &a.port()).unwrap();
         time(&d, "IPv4 UDP, passed", Role::FromPod, &frame("untagged"));
@@ -59,6 +62,5 @@ fn times_of_the_paths_are_printed() {
         d.set_bridge(1, BridgeFlags::ACCEL_OK).unwrap();
         time(&d, "IPv4 UDP, past the bridge", Role::FromPod, &frame("untagged"));
         time(&d, "IPv6 TCP, past the bridge", Role::FromPod, &frame("TCP over IPv6"));
-        std::io::stdout().write_all(lines.as_bytes()).unwrap();
     });
 }

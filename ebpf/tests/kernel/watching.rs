@@ -16,7 +16,7 @@ use ebpf::{
     },
 };
 
-use crate::lab::{Pod, eventually, in_lab};
+use crate::lab::{Pod, eventually, in_lab, send};
 
 /// Longer than the pause after which the same claim is told again.
 const REPEAT: Duration = Duration::from_millis(120);
@@ -102,7 +102,7 @@ fn claims(holder: &Identity, mac: [u8; 6]) -> [(FactKind, Vec<u8>); 10] {
 #[test]
 fn every_kind_of_claim_by_a_stranger_is_told() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         for (kind, frame) in claims(&scene.holder, STRANGER) {
             scene.rewrite();
@@ -133,7 +133,7 @@ fn every_kind_of_claim_by_a_stranger_is_told() {
 #[test]
 fn the_holder_itself_is_seen_and_not_told() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         for (kind, frame) in claims(&scene.holder, scene.holder.mac) {
             scene.rewrite();
@@ -150,7 +150,7 @@ fn the_holder_itself_is_seen_and_not_told() {
 #[test]
 fn what_speaks_for_nobody_watched_is_not_told() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         let h = scene.holder;
         let bent =
@@ -190,7 +190,7 @@ fn what_speaks_for_nobody_watched_is_not_told() {
 #[test]
 fn the_whole_corpus_passes_the_watch() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         scene.dataplane.set_uplink(pod.ifindex, &Uplink::new(BRIDGE)).unwrap();
         for case in corpus::cases(&scene.holder).iter().filter(|c| c.frame.len() >= 54) {
@@ -205,7 +205,7 @@ fn the_whole_corpus_passes_the_watch() {
 #[test]
 fn a_storm_is_told_in_measure_and_a_rewritten_entry_at_once() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         let h = scene.holder;
         let by = |mac| arp_frame(mac, 2, h.ip4, h.ip4);
@@ -233,7 +233,7 @@ fn a_storm_is_told_in_measure_and_a_rewritten_entry_at_once() {
 #[test]
 fn a_gateway_whose_mac_is_not_known_yet_is_told() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         scene.dataplane.set_watch(&scene.key4, &Watch::new(GATEWAY_SLOT, 7, [0; 6])).unwrap();
         scene.deliver(&pod, &arp_frame(scene.holder.mac, 2, scene.holder.ip4, pod.id.ip4));
@@ -248,7 +248,7 @@ fn a_gateway_whose_mac_is_not_known_yet_is_told() {
 #[test]
 fn a_full_ring_is_counted_and_the_claim_is_told_later() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         let frame = arp_frame(STRANGER, 2, scene.holder.ip4, scene.holder.ip4);
         let capacity = maps::FACTS_BYTES / 64;
@@ -268,7 +268,7 @@ fn a_full_ring_is_counted_and_the_claim_is_told_later() {
 #[test]
 fn on_a_trunk_and_an_uplink_the_tag_says_the_vlan() {
     in_lab(|lab| {
-        let pod = lab.pod(1);
+        let pod = Pod::new(1);
         let mut scene = Scene::new(lab.open(), &pod);
         let h = scene.holder;
         let plain = arp_frame(STRANGER, 2, h.ip4, h.ip4);
@@ -283,8 +283,8 @@ fn on_a_trunk_and_an_uplink_the_tag_says_the_vlan() {
             [(&plain, VLAN, 1), (&plain, VLAN + 1, 0), (&advert, VLAN, 1), (&advert, 0, 0)]
         {
             scene.rewrite();
-            lab.send(&pod.ifname, &tagged(frame, vid));
-            lab.send(&pod.ifname, frame);
+            send(&pod.ifname, &tagged(frame, vid));
+            send(&pod.ifname, frame);
             let told = scene.told();
             assert_eq!(told.len(), times, "VLAN {vid}");
             assert!(told.iter().all(|f| f.vlan == VLAN && f.place == Place::TO_POD && f.mac == STRANGER));
