@@ -39,14 +39,15 @@ pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
 pub(crate) fn source(steps: &mut Steps) -> Result<()> {
     let shell = Shell::new()?;
     steps.step("format", |work| {
-        quiet(work, cargo(&shell, &["fmt", "--all", "--check"]))?;
+        // Names the files only: `cargo fmt -p PACKAGE` shows the rest, and mends it.
+        quiet(work, cargo(&shell, &["fmt", "--all", "--", "--check", "-l"]))?;
         if let Some(programs) = programs() {
             let manifest = programs.display().to_string();
-            quiet(work, cargo(&shell, &["fmt", "--check", "--manifest-path", &manifest]))?;
+            quiet(work, cargo(&shell, &["fmt", "--manifest-path", &manifest, "--", "--check", "-l"]))?;
         }
         Ok(Ok(()).into())
     })?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--keep-going", "--", "-D", "warnings"];
     steps.step("clippy", |work| Ok(quiet(work, cargo(&shell, &clippy)).into()))?;
     steps.step("clippy of the BPF programs", |work| Ok(clippy_of_programs(&shell, work).into()))?;
     steps.step("arrows between the rooms", |_| Ok(deps::check().into()))

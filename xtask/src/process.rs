@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, PipeReader};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -33,8 +34,8 @@ const POLL: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(1);
 /// Lines in flight between the reading thread and the loop; a faster child waits.
 const LINES_IN_FLIGHT: usize = 1024;
-/// Lines of output shown with the error of a failed command.
-const LINES_IN_ERROR: usize = 25;
+/// Lines of output shown with the error of a failed command: enough for what several crates' lints say.
+const LINES_IN_ERROR: usize = 300;
 
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
@@ -161,7 +162,8 @@ pub(crate) fn last_lines(text: &str, count: usize) -> String {
 /// A command as a person would type it, without its environment.
 fn words(command: &Command) -> String {
     let args = command.get_args().map(|arg| arg.to_string_lossy());
-    let mut text = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let mut text = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     for arg in args {
         text.push(' ');
         text.push_str(&arg);
