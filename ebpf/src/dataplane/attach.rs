@@ -13,7 +13,10 @@ use aya::programs::{
     links::{FdLink, Link as _, PinnedLink},
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
 };
-use nix::{libc, net::if_::if_nametoindex};
+use nix::{
+    libc,
+    net::if_::{if_indextoname, if_nametoindex},
+};
 
 use super::{Dataplane, program_mut, program_name};
 use crate::{
@@ -73,7 +76,8 @@ impl Dataplane {
         self.attach(Role::Uplink, ifindex, ifname)
     }
 
-    /// Takes every program of ours off a device, or removes its pins if the device is gone.
+    /// Takes every program of ours off a device, or removes its pins if the device is gone. A name that is
+    /// empty or out of date does no harm: the device is then found by its index.
     pub fn detach(&mut self, ifindex: u32, ifname: &str) -> Result<(), Error> {
         let here = self.pins.found()?.into_iter().filter(|f| f.ifindex == ifindex);
         for Found { role, clsact, .. } in here {
@@ -214,8 +218,8 @@ impl Dataplane {
     }
 
     fn detach_clsact(&self, role: Role, ifindex: u32, ifname: &str) -> Result<(), Error> {
-        if if_nametoindex(ifname) == Ok(ifindex) {
-            let filter = our_filter(role, ifname).map_err(|e| Error::link("opening", role, ifindex, e))?;
+        if let Some(name) = present_name(ifindex, ifname) {
+            let filter = our_filter(role, &name).map_err(|e| Error::link("opening", role, ifindex, e))?;
             match filter.detach() {
                 Err(e) if !is_gone(&e) => return Err(Error::link("removing", role, ifindex, e)),
                 _ => {}
@@ -249,6 +253,15 @@ fn check_device(ifindex: u32, ifname: &str) -> Result<(), Error> {
     } else {
         Err(Error::Device { ifname: ifname.to_owned(), ifindex, found })
     }
+}
+
+/// The name that a device has now; `None`: it is gone.
+fn present_name(ifindex: u32, ifname: &str) -> Option<String> {
+    if if_nametoindex(ifname) == Ok(ifindex) {
+        return Some(ifname.to_owned());
+    }
+    // nix 0.31 answers an empty name instead of the error.
+    if_indextoname(ifindex).ok()?.into_string().ok().filter(|name| !name.is_empty())
 }
 
 /// Ids of the TCX programs on the hook, in order; none where the kernel has no TCX.

@@ -101,6 +101,7 @@ fn a_closed_gate_drops_what_an_open_one_lets_pass() {
             (closed, SHOT, Verdict::Drop(Reason::Closed)),
             (Port { mode: Mode::OBSERVE, ..closed }, SHOT, Verdict::Drop(Reason::Closed)),
             (Port { mode: Mode::OFF, ..closed }, NEXT, Verdict::Pass),
+            (Port { mode: Mode::OFF, flags: PortFlags::USERSPACE_DP, ..closed }, SHOT, Verdict::Pass),
         ] {
             dataplane.zero_counters(pod.slot).unwrap();
             dataplane.set_port(pod.ifindex, &port).unwrap();
