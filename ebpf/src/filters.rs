@@ -135,3 +135,77 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Filter, NLMSG_DONE, NLMSG_ERROR, RTM_NEWTFILTER, TCA_BPF_ID, TCA_OPTIONS, request, take_messages,
+    };
+
+    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(16 + body.len()).unwrap();
+        let mut bytes = [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn attribute(kind: u16, body: &[u8]) -> Vec<u8> {
+        let len = u16::try_from(4 + body.len()).unwrap();
+        [&len.to_ne_bytes()[..], &kind.to_ne_bytes(), body].concat()
+    }
+
+    fn filter(handle: u32, attributes: &[u8]) -> Vec<u8> {
+        message(RTM_NEWTFILTER, &[&[0; 8], &handle.to_ne_bytes()[..], &[0; 8], attributes].concat())
+    }
+
+    fn read(datagram: &[u8]) -> (Result<bool, Option<i32>>, Vec<Filter>) {
+        let mut filters = Vec::new();
+        let end = take_messages(datagram, &mut filters).map_err(|e| e.raw_os_error());
+        (end, filters)
+    }
+
+    #[test]
+    fn filters_are_listed_in_order_without_the_heads_of_priorities() {
+        let bpf = attribute(TCA_OPTIONS | 0x8000, &attribute(TCA_BPF_ID, &77u32.to_ne_bytes()));
+        let kind = attribute(1, b"bpf\0");
+        let dump = [
+            filter(0, &kind),
+            filter(1, &[kind, bpf].concat()),
+            filter(2, &[]),
+            message(NLMSG_DONE, &[0; 4]),
+        ];
+        let found = [Filter { program: Some(77) }, Filter { program: None }];
+        assert_eq!(read(&dump.concat()), (Ok(true), found.to_vec()));
+        assert_eq!(read(&dump[..2].concat()), (Ok(false), found[..1].to_vec()));
+    }
+
+    #[test]
+    fn no_qdisc_is_no_filter_and_another_error_is_told() {
+        let error = |errno: i32| message(NLMSG_ERROR, &(-errno).to_ne_bytes());
+        assert_eq!(read(&error(nix::libc::EINVAL)), (Ok(true), vec![]));
+        assert_eq!(read(&error(nix::libc::EPERM)), (Err(Some(nix::libc::EPERM)), vec![]));
+    }
+
+    #[test]
+    fn torn_messages_are_no_panic() {
+        let bpf = attribute(TCA_OPTIONS, &attribute(TCA_BPF_ID, &77u32.to_ne_bytes()));
+        let whole = filter(1, &bpf);
+        for len in 0..whole.len() {
+            let (_end, found) = read(&whole[..len]);
+            assert_eq!(found, [], "cut to {len}");
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 3, 0x7f, 0xff] {
+                let mut bent = whole.clone();
+                bent[at] = value;
+                let _read = read(&bent);
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_is_as_long_as_it_says() {
+        let bytes = request(7, true);
+        assert_eq!((bytes.len(), bytes[..4].to_vec()), (36, 36u32.to_ne_bytes().to_vec()));
+    }
+}

@@ -77,3 +77,21 @@ pub(crate) const fn text(hash: u64, value: &str) -> u64 {
     }
     h
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{LAYOUT, SEED, layout_hash, text};
+    use crate::{Ctl, Local};
+
+    #[test]
+    fn sizes_and_layouts_change_the_fingerprint() {
+        assert_ne!(layout_hash(1), layout_hash(2));
+        assert_ne!(layout_hash(1), LAYOUT);
+        assert_ne!(Ctl::LAYOUT, Local::LAYOUT, "the same size, other fields");
+    }
+
+    #[test]
+    fn where_one_name_ends_and_the_next_begins_counts() {
+        assert_ne!(text(text(SEED, "ab"), "c"), text(text(SEED, "a"), "bc"));
+    }
+}

@@ -1,4 +1,4 @@
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 //! The contract between the TC programs in the kernel and the loader in user space.
 //!

@@ -185,3 +185,34 @@ pub const fn v4_mapped(a: [u8; 4]) -> [u8; 16] {
 pub const fn eui64_link_local(m: [u8; 6]) -> [u8; 16] {
     [0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Mode, PortFlags, SrcKey, eui64_link_local, v4_mapped};
+
+    #[test]
+    fn a_link_local_address_is_made_as_the_kernel_makes_it() {
+        let addr = std::net::Ipv6Addr::from(eui64_link_local([0x02, 0x11, 0x22, 0x33, 0x44, 0x55]));
+        assert_eq!(addr.to_string(), "fe80::11:22ff:fe33:4455");
+    }
+
+    #[test]
+    fn an_ipv4_prefix_counts_its_bits_behind_slot_and_mapping() {
+        let key = SrcKey::v4(3, [10, 1, 2, 0], 24);
+        assert_eq!((key.prefix, key.body.slot, key.body.addr), (152, 3, v4_mapped([10, 1, 2, 0])));
+        assert_eq!(SrcKey::v6(3, [0; 16], 64).prefix, 96);
+    }
+
+    #[test]
+    fn flags_and_numbers_print_what_they_know_and_what_they_do_not() {
+        let flags = PortFlags::DHCP4 | PortFlags::ACCEL;
+        assert_eq!(format!("{flags:?}"), "DHCP4|ACCEL");
+        assert_eq!(format!("{:?}", PortFlags(flags.0 | 1 << 30)), "DHCP4|ACCEL|0x40000000");
+        assert_eq!(format!("{:?}", PortFlags::NONE), "0x0");
+        assert_eq!(format!("{} {}", Mode::OBSERVE, Mode(77)), "observe 0x4d");
+        assert_eq!(
+            flags.set(PortFlags::ACCEL, false).set(PortFlags::VM, true),
+            PortFlags::DHCP4 | PortFlags::VM
+        );
+    }
+}

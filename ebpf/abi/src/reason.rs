@@ -83,3 +83,59 @@ impl TryFrom<u8> for Reason {
         Reason::from_u8(number).ok_or(number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+    use crate::{COUNTERS, Counter, Counters};
+
+    #[test]
+    fn numbers_and_names_are_those_that_operators_see() {
+        let list: Vec<String> = Reason::ALL.iter().map(|r| format!("{} {r}", *r as u8)).collect();
+        assert_eq!(
+            list.join(", "),
+            "1 vlan, 2 linklocal, 3 ethertype, 4 mac, 5 arp, 6 dhcp4_server, 7 ipv4, 8 ipv6, 9 icmp6_frag, \
+             10 dhcp6_server, 11 router, 12 nd, 13 short, 14 ext, 15 unbound, 16 allow, 17 closed, \
+             18 broadcast_rate, 19 new_destination_rate"
+        );
+    }
+
+    #[test]
+    fn every_number_is_a_reason_or_is_given_back() {
+        for number in 0..=u8::MAX {
+            match Reason::try_from(number) {
+                Ok(reason) => assert_eq!(reason as u8, number),
+                Err(unknown) => assert_eq!((unknown, Reason::from_u8(number)), (number, None)),
+            }
+        }
+    }
+
+    #[test]
+    fn no_reason_shares_a_counter_with_another_number() {
+        let others = [
+            Counter::Passed,
+            Counter::AccelTxPackets,
+            Counter::AccelTxBytes,
+            Counter::AccelRxPackets,
+            Counter::AccelRxBytes,
+            Counter::FactsLost,
+            Counter::DropsLost,
+        ];
+        for reason in Reason::ALL {
+            assert!(
+                (*reason as usize) < COUNTERS && others.iter().all(|c| *c as u8 != *reason as u8),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_reasons_that_were_counted_are_listed() {
+        let mut counters = Counters::default();
+        counters.0[Counter::Passed as usize] = 9;
+        counters.0[Reason::Nd as usize] = 2;
+        counters.0[Reason::Vlan as usize] = 1;
+        assert_eq!(counters.drops().collect::<Vec<_>>(), [(Reason::Vlan, 1), (Reason::Nd, 2)]);
+        assert_eq!((counters.passed(), counters.dropped(Reason::Mac)), (9, 0));
+    }
+}

@@ -1,6 +1,6 @@
 //! How large and how fast the programs are. Times are printed, never asserted: they are the machine's.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Instant};
 
 use ebpf::{
     Dataplane, Role,
@@ -20,8 +20,10 @@ const ROUNDS: usize = 5;
 #[test]
 fn the_verifier_walks_few_instructions() {
     in_lab(|lab| {
+        let begin = Instant::now();
         let dataplane = lab.open();
         let mut out = std::io::stdout();
+        writeln!(out, "opened in {:?}", begin.elapsed()).unwrap();
         writeln!(out, "object {} bytes", Dataplane::object_len()).unwrap();
         for role in Role::ALL {
             let walked = dataplane.verified_instructions(role).unwrap();
