@@ -30,7 +30,6 @@ use crate::dataplane::netns::ProcRoot;
 use crate::dataplane::ports::PortsHandle;
 use crate::events::Events;
 use crate::health::{CNI_SERVICE, Life, Readiness};
-use crate::limits::MESSAGE_BYTES;
 use crate::model::Outcomes;
 use crate::observe::drops::Drops;
 use crate::reconcile::ReconcileHandle;
@@ -38,7 +37,7 @@ use crate::store::StoreHandle;
 
 pub use calls::{CallRunner, Calls};
 pub use cni::{PluginVersions, pay_debts};
-pub use spool::drain as drain_spool;
+pub use spool::{drain as drain_spool, watch as watch_spool};
 
 /// Every handle that a call may need.
 #[derive(Clone)]
@@ -78,11 +77,15 @@ pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
     use std::os::unix::fs::PermissionsExt as _;
     let temporary = socket.with_extension("new");
     match std::fs::remove_file(&temporary) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).context("removing a half-made socket"),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(e).context("removing a half-made socket");
+        }
         _ => {}
     }
-    let listener = UnixListener::bind(&temporary).with_context(|| format!("binding {}", temporary.display()))?;
-    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600)).context("setting its mode")?;
+    let listener =
+        UnixListener::bind(&temporary).with_context(|| format!("binding {}", temporary.display()))?;
+    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o600))
+        .context("setting its mode")?;
     std::fs::rename(&temporary, socket).with_context(|| format!("renaming it to {}", socket.display()))?;
     Ok(listener)
 }
@@ -92,8 +95,8 @@ pub async fn serve(listener: UnixListener, context: Context, stop: CancellationT
     let (reporter, health) = tonic_health::server::health_reporter();
     let life = context.readiness.watch();
     let cni = CniServer::new(cni::Service::new(context.clone()))
-        .max_decoding_message_size(MESSAGE_BYTES)
-        .max_encoding_message_size(MESSAGE_BYTES);
+        .max_decoding_message_size(agent_api::MAX_MESSAGE)
+        .max_encoding_message_size(agent_api::MAX_MESSAGE);
     let control = ControlServer::new(control::Service::new(context));
     let server = Server::builder()
         .add_service(health)

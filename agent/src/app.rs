@@ -75,7 +75,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tasks.spawn(named("store", store::run(store)));
 
     let proc_root = proc_root();
-    let (links, netlink) = Links::connect(Netns::current()?, proc_root.clone()).await.context("connecting to netlink")?;
+    let (links, netlink) =
+        Links::connect(Netns::current()?, proc_root.clone()).await.context("connecting to netlink")?;
     tasks.spawn(named("netlink", netlink));
     let first = Arc::new(links.observe().await.context("listing the links")?);
     let (veths_out, veths) = watch::channel(first);
@@ -83,7 +84,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tasks.spawn(named("link monitor", async move { match monitor::run(watched, veths_out).await {} }));
 
     let database = ovsdb::Endpoint::unix(&config.ovs.db);
-    let (ports_handle, ports_task) = ports::ports(ports::PortsConfig::new(database, ovsdb::LockName::from_text("underpass")));
+    let (ports_handle, ports_task) =
+        ports::ports(ports::PortsConfig::new(database, ovsdb::LockName::from_text("underpass")));
     tasks.spawn(named("ports", ports_task.run()));
     let (switches, switches_task) = flows::new(flows::Settings { run_dir: config.ovs.run_dir.clone() });
     tasks.spawn(named("switches", flows::run(switches_task)));
@@ -147,6 +149,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let spooler = context.clone();
     tasks.spawn(named("api", api::serve(server, context, stop.child_token())));
     api::drain_spool(&spooler).await;
+    tasks.spawn(named("spool", api::watch_spool(spooler)));
     readiness.set_ready();
     health::notify("READY=1");
     tracing::info!(socket = %socket.display(), "ready");

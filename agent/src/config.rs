@@ -130,8 +130,7 @@ impl Config {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => String::new(),
             Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
         };
-        Self::parse(&text)
-            .map_err(|faults| ConfigError::Invalid { path: path.display().to_string(), faults })
+        Self::parse(&text).map_err(|faults| ConfigError::Invalid { path: path.display().to_string(), faults })
     }
 
     /// Checks a configuration given as text, reporting every fault.

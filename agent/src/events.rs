@@ -73,7 +73,8 @@ impl Default for Events {
 impl Events {
     /// Records and logs.
     pub fn record(&self, kind: EventKind, endpoint: Option<&EndpointId>, text: impl Into<String>) {
-        let event = Event { at: crate::clock::boottime(), kind, endpoint: endpoint.cloned(), text: text.into() };
+        let event =
+            Event { at: crate::clock::boottime(), kind, endpoint: endpoint.cloned(), text: text.into() };
         let about = endpoint.map(ToString::to_string);
         if kind.is_trouble() {
             tracing::warn!(event = kind.name(), about, "{}", event.text);

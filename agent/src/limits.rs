@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const STORE_QUEUE: usize = 256;
 
 /// How long a DEL forbids older ADDs (design §8): runtimes give up on an ADD after at most 4 minutes.
-pub const TOMBSTONE_LIFE: Duration = Duration::from_secs(15 * 60);
+pub const TOMBSTONE_LIFE: Duration = Duration::from_mins(15);
 
 /// The reconciler waits this long after a trigger for more of the same burst.
 pub const COALESCE: Duration = Duration::from_millis(1);
@@ -15,7 +15,7 @@ pub const COALESCE: Duration = Duration::from_millis(1);
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The table block is read back this often as a backstop against drift that no monitor told of.
-pub const READ_BACK: Duration = Duration::from_secs(60);
+pub const READ_BACK: Duration = Duration::from_mins(1);
 
 /// First and longest wait before a failed endpoint is tried again; doubled in between.
 pub const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -44,9 +44,6 @@ pub const RECONNECT_LAST: Duration = Duration::from_secs(2);
 /// CNI calls served at once; more wait for their turn inside the shim's patience.
 pub const CNI_CALLS: usize = 256;
 
-/// The largest message on the gRPC socket: stdin and an IPAM plugin's stdout, each at most 4 MiB, and some frame.
-pub const MESSAGE_BYTES: usize = (4 << 20) + (64 << 10);
-
 /// How long a DEL waits for the data plane; past it the removal goes on and the runtime is told that it is done.
 pub const DEL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -73,3 +70,6 @@ pub const PORT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an ADD that requires its gateway waits for the first answer, in unanswered questions.
 pub const GATEWAY_QUESTIONS: u32 = 3;
+
+/// The spool is looked at this often: a shim that just missed the socket leaves its DEL there.
+pub const SPOOL_LOOK: Duration = Duration::from_secs(5);

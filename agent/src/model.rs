@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod intent;
+mod obstacle;
 mod probing;
 mod status;
 
@@ -10,6 +11,7 @@ pub use endpoint::{
     ProbeTiming, Route, eui64_link_local,
 };
 pub use intent::{Entry, Generation, Intent, Ipam, IpamState, Phase, Removal, Slot};
+pub use obstacle::Obstacle;
 pub use openflow::{Mac, OfPort};
 pub use probing::{
     ConflictView, GatewayKey, GatewayState, GatewayView, Outcomes, Probed, Role, Station, Stations,

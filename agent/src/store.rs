@@ -79,6 +79,8 @@ pub struct Remove {
     /// CLOCK_BOOTTIME of the DEL: older ADDs are refused from now on.
     pub deleted_at: Option<Duration>,
     pub reservation: Reservation,
+    /// What is owed if the agent has to release an address and the ledger knows no plugin.
+    pub plugin: Option<Ipam>,
 }
 
 /// The door to the store. Every call waits for the actor, which never blocks on anything but the ledger's disk.
@@ -101,7 +103,11 @@ impl StoreHandle {
     }
 
     /// Replaces the endpoint's description and moves it to phase `Adding`.
-    pub async fn set_endpoint(&self, created: Generation, endpoint: Endpoint) -> Result<Arc<Entry>, StoreError> {
+    pub async fn set_endpoint(
+        &self,
+        created: Generation,
+        endpoint: Endpoint,
+    ) -> Result<Arc<Entry>, StoreError> {
         self.ask(|reply| Request::SetEndpoint(created, Box::new(endpoint), reply)).await?
     }
 

@@ -106,7 +106,10 @@ impl pb::control_server::Control for Service {
         views::conflicts(&self.context, &request.into_inner()).await.map(Response::new)
     }
 
-    async fn gateways(&self, request: Request<pb::GatewaysRequest>) -> Result<Response<pb::GatewaysReply>, Status> {
+    async fn gateways(
+        &self,
+        request: Request<pb::GatewaysRequest>,
+    ) -> Result<Response<pb::GatewaysReply>, Status> {
         views::gateways(&self.context, &request.into_inner()).map(Response::new)
     }
 
@@ -114,7 +117,10 @@ impl pb::control_server::Control for Service {
         accel::reply(&self.context, request.into_inner()).map(Response::new)
     }
 
-    async fn events(&self, request: Request<pb::EventsRequest>) -> Result<Response<Self::EventsStream>, Status> {
+    async fn events(
+        &self,
+        request: Request<pb::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
         let request = request.into_inner();
         let chosen = select::endpoints(&self.context, &request.endpoint)?;
         self.stream(|context, out| views::events(context, chosen, request.follow, out))

@@ -41,7 +41,12 @@ impl Shim {
     }
 
     /// Has the shim run an IPAM plugin in the runtime's own context.
-    pub(super) async fn run_ipam(&mut self, verb: Verb, plugin: &str, stdin: Vec<u8>) -> Result<IpamDone, Gone> {
+    pub(super) async fn run_ipam(
+        &mut self,
+        verb: Verb,
+        plugin: &str,
+        stdin: Vec<u8>,
+    ) -> Result<IpamDone, Gone> {
         let seq = self.next_seq;
         self.next_seq += 1;
         let request = RunIpam { seq, verb: verb.into(), r#type: plugin.to_owned(), stdin };

@@ -6,6 +6,7 @@ use agent_api::cni::v1::{Start, Verb};
 use prost::Message as _;
 
 use super::{Context, cni};
+use crate::limits::SPOOL_LOOK;
 
 /// Works the spool off in the order of the calls. A file that cannot be read or carried out is reported and removed:
 /// it would fail again at every start.
@@ -25,6 +26,15 @@ pub async fn drain(context: &Context) {
             tracing::error!(path = %path.display(), msg = %error.msg, "spooled call failed");
         }
         remove(&path);
+    }
+}
+
+/// Looks again now and then: a shim that found no socket just before it was bound leaves its call here, and so does
+/// one that a busy agent did not accept in time.
+pub async fn watch(context: Context) {
+    loop {
+        tokio::time::sleep(SPOOL_LOOK).await;
+        drain(&context).await;
     }
 }
 

@@ -13,7 +13,13 @@ use crate::model::{ConflictPolicy, GatewayPolicy, GuardMode, ProbeTiming};
 
 /// Sections and their keys; the empty name is the top level.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["run_dir", "bpf_dir", "ovs", "bridge", "cni", "guard", "conflict", "gateway", "accel", "limits", "log"]),
+    (
+        "",
+        &[
+            "run_dir", "bpf_dir", "ovs", "bridge", "cni", "guard", "conflict", "gateway", "accel", "limits",
+            "log",
+        ],
+    ),
     ("ovs", &["db", "run_dir", "table_base"]),
     ("bridge", &["name", "uplinks"]),
     ("cni", &["timeout"]),
@@ -53,18 +59,24 @@ fn read(r: &mut Reader) -> Config {
         },
         bridges: r.bridges(),
         cni: Cni { timeout: r.duration("cni.timeout", 55 * second, second) },
-        guard_mode: r.choice("guard.mode", &[
-            ("full", GuardMode::Full),
-            ("mac", GuardMode::Mac),
-            ("observe", GuardMode::Observe),
-            ("off", GuardMode::Off),
-        ]),
+        guard_mode: r.choice(
+            "guard.mode",
+            &[
+                ("full", GuardMode::Full),
+                ("mac", GuardMode::Mac),
+                ("observe", GuardMode::Observe),
+                ("off", GuardMode::Off),
+            ],
+        ),
         conflict: Conflict {
-            policy: r.choice("conflict.policy", &[
-                ("fail", ConflictPolicy::Fail),
-                ("warn", ConflictPolicy::Warn),
-                ("off", ConflictPolicy::Off),
-            ]),
+            policy: r.choice(
+                "conflict.policy",
+                &[
+                    ("fail", ConflictPolicy::Fail),
+                    ("warn", ConflictPolicy::Warn),
+                    ("off", ConflictPolicy::Off),
+                ],
+            ),
             timing: ProbeTiming {
                 count: u32::try_from(r.integer("conflict.count", 3, 1, 10)).unwrap_or(3),
                 interval: r.duration("conflict.interval", second / 10, second / 100),
@@ -73,11 +85,14 @@ fn read(r: &mut Reader) -> Config {
             for_life: r.choice("conflict.for_life", &[("notify", ForLife::Notify), ("off", ForLife::Off)]),
         },
         gateway: Gateway {
-            policy: r.choice("gateway.policy", &[
-                ("warn", GatewayPolicy::Warn),
-                ("require", GatewayPolicy::Require),
-                ("off", GatewayPolicy::Off),
-            ]),
+            policy: r.choice(
+                "gateway.policy",
+                &[
+                    ("warn", GatewayPolicy::Warn),
+                    ("require", GatewayPolicy::Require),
+                    ("off", GatewayPolicy::Off),
+                ],
+            ),
             interval: r.duration("gateway.interval", 2 * second, second / 10),
             timeout: r.duration("gateway.timeout", second, second / 100),
             lost_after: u32::try_from(r.integer("gateway.lost_after", 3, 1, 100)).unwrap_or(3),
@@ -243,8 +258,8 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
         let unit = match unit {
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3_600),
+            "m" => Duration::from_mins(1),
+            "h" => Duration::from_hours(1),
             _ => return None,
         };
         total = total.checked_add(unit.checked_mul(number)?)?;

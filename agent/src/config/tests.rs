@@ -6,7 +6,7 @@ use super::*;
 
 fn faults(text: &str) -> String {
     let faults = Config::parse(text).expect_err("the text has faults");
-    faults.iter().map(|f| format!("{f}\n")).collect()
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ebpf::{AttachKind, Dataplane, DropRing, Error, FactRing};
-use ebpf_abi::{AddrKey, BridgeFlags, Counters, L2Key, Local, Offence, Port, SrcKey, SrcVal, Uplink, VlanKey, Watch, maps};
+use ebpf_abi::{
+    AddrKey, BridgeFlags, Counters, L2Key, Local, Offence, Port, SrcKey, SrcVal, Uplink, VlanKey, Watch, maps,
+};
 
 use crate::plan::bpf::{Holder, Tables};
 
@@ -95,7 +97,7 @@ impl Bpf {
         Ok(Tables {
             ports: dataplane.ports()?,
             sources: dataplane.sources()?,
-            vlans: dataplane.vlans()?.into_iter().map(|key| (key, ())).collect(),
+            vlans: dataplane.vlans()?.into_iter().collect(),
             locals: dataplane.locals()?,
             watches: watches.collect(),
             uplinks: dataplane.uplinks()?,

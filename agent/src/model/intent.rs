@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub struct Entry {
     pub ipam: Option<Ipam>,
     /// Digest of the request, to tell a repeated ADD from a changed one.
     pub request: u64,
+    /// When the ADD was asked for, on the boot clock: an older DEL does not mean this entry.
+    pub asked_at: Duration,
 }
 
 /// What the agent must remember of the IPAM plugin to give an address back.

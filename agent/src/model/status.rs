@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::{EndpointId, Generation};
+use super::{EndpointId, Generation, Obstacle};
 
 /// The stages of a pass, in the order in which an endpoint comes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +87,7 @@ pub struct EndpointStatus {
     /// `tcx` or `clsact`.
     pub attached: Option<&'static str>,
     /// Why neighbours are not reached past OVS; empty where they are.
-    pub not_accelerated: Vec<String>,
+    pub not_accelerated: Vec<Obstacle>,
 }
 
 /// A snapshot of the data plane after a pass.

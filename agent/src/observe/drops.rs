@@ -40,7 +40,10 @@ pub struct Reader {
 
 impl Reader {
     /// Must be called inside the runtime.
-    #[expect(deprecated, reason = "the successor is unsafe, and the ring owns its descriptor as long as this does")]
+    #[expect(
+        deprecated,
+        reason = "the successor is unsafe, and the ring owns its descriptor as long as this does"
+    )]
     pub fn new(ring: DropRing) -> std::io::Result<(Self, Drops)> {
         let door = Drops(broadcast::channel(EVENTS).0);
         let ring = AsyncFd::with_interest(Ring(ring), Interest::READABLE)?;

@@ -1,9 +1,9 @@
 //! Why an endpoint's neighbours are reached through OVS and not past it.
 //!
 //! Going past OVS must change nothing that OVS was asked to do. Whatever might be looking at the frames on their
-//! way, or shaping them, switches it off; each reason is one phrase for `agentctl accel`.
+//! way, or shaping them, switches it off.
 
-use crate::model::{Endpoint, GuardMode, PortVlan};
+use crate::model::{Endpoint, GuardMode, Obstacle, PortVlan};
 
 /// What the verdict on one endpoint depends on.
 #[derive(Clone, Debug)]
@@ -12,8 +12,8 @@ pub struct Facts<'a> {
     pub enabled: bool,
     pub endpoint: &'a Endpoint,
     /// What OVSDB holds against the bridge and against the port.
-    pub bridge: &'a [String],
-    pub port: &'a [String],
+    pub bridge: &'a [Obstacle],
+    pub port: &'a [Obstacle],
     /// Another program than ours hangs on the host veth.
     pub foreign_program: bool,
     /// The root qdisc of the host veth.
@@ -21,16 +21,16 @@ pub struct Facts<'a> {
 }
 
 /// The reasons; none means that frames may go past OVS.
-pub fn blockers(facts: &Facts<'_>) -> Vec<String> {
+pub fn blockers(facts: &Facts<'_>) -> Vec<Obstacle> {
     let endpoint = facts.endpoint;
     let own = [
-        (!facts.enabled, "switched off in the agent's configuration"),
-        (!endpoint.accelerate, "switched off for this attachment"),
-        (endpoint.guard.mode != GuardMode::Full, "the guard is not in mode full"),
-        (!matches!(endpoint.vlan, PortVlan::Access(_)), "not an access port"),
-        (facts.foreign_program, "a foreign program hangs on the host veth"),
-        (!matches!(facts.qdisc, "noqueue" | "noop" | ""), "the host veth has a queueing discipline"),
+        (!facts.enabled, Obstacle::Disabled),
+        (!endpoint.accelerate, Obstacle::OptOut),
+        (endpoint.guard.mode != GuardMode::Full, Obstacle::GuardMode),
+        (!matches!(endpoint.vlan, PortVlan::Access(_)), Obstacle::NotAccess),
+        (facts.foreign_program, Obstacle::ForeignProgram),
+        (!matches!(facts.qdisc, "noqueue" | "noop" | ""), Obstacle::Qdisc),
     ];
-    let own = own.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why.to_owned());
-    own.chain(facts.bridge.iter().cloned()).chain(facts.port.iter().cloned()).collect()
+    let own = own.into_iter().filter(|(applies, _)| *applies).map(|(_, why)| why);
+    own.chain(facts.bridge.iter().copied()).chain(facts.port.iter().copied()).collect()
 }

@@ -1,11 +1,11 @@
 //! The entries of the eBPF maps: the same policy as [`super::flows`], in the programs' own words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use ebpf_abi::{
-    AddrKey, BridgeFlags, GATEWAY_SLOT, L2Key, Local, LocalFlags, Mode, Port, PortFlags, SrcKey, SrcVal, Stage,
-    TRUNK, Uplink, VlanKey, v4_mapped,
+    AddrKey, BridgeFlags, GATEWAY_SLOT, L2Key, Local, LocalFlags, Mode, Port, PortFlags, SrcKey, SrcVal,
+    Stage, TRUNK, Uplink, VlanKey, v4_mapped,
 };
 
 use crate::model::{Endpoint, GuardMode, Mac, PortVlan, Slot, eui64_link_local};
@@ -52,7 +52,7 @@ pub struct Gateway {
 pub struct Tables {
     pub ports: BTreeMap<u32, Port>,
     pub sources: BTreeMap<SrcKey, SrcVal>,
-    pub vlans: BTreeMap<VlanKey, ()>,
+    pub vlans: BTreeSet<VlanKey>,
     pub locals: BTreeMap<L2Key, Local>,
     pub watches: BTreeMap<AddrKey, Holder>,
     pub uplinks: BTreeMap<u32, Uplink>,
@@ -94,7 +94,7 @@ fn endpoint(tables: &mut Tables, attached: &Attached<'_>) {
     }
     if let PortVlan::Trunk { vlans, native } = &endpoint.vlan {
         for vid in vlans.iter().copied().chain(native.map(|_| 0)) {
-            tables.vlans.insert(VlanKey::new(slot.index, vid), ());
+            tables.vlans.insert(VlanKey::new(slot.index, vid));
         }
     }
     let Some(vlan) = endpoint.vlan.untagged() else { return };
@@ -127,7 +127,8 @@ fn port(attached: &Attached<'_>) -> Port {
         (sources.ipv6.is_empty() && guard.mode != GuardMode::Mac, PortFlags::IP4_ONLY),
         (endpoint.vlan == PortVlan::Unset && guard.mode == GuardMode::Mac, PortFlags::VLAN_ANY),
     ];
-    let flags = flags.into_iter().filter(|(set, _)| *set).fold(PortFlags::default(), |all, (_, flag)| all | flag);
+    let flags =
+        flags.into_iter().filter(|(set, _)| *set).fold(PortFlags::default(), |all, (_, flag)| all | flag);
     Port {
         slot: slot.index,
         generation: slot.generation,

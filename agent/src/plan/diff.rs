@@ -24,10 +24,16 @@ impl<K, V> Diff<K, V> {
 }
 
 /// Compares `desired` with `actual`.
-pub fn diff<K: Ord + Clone, V: PartialEq + Clone>(desired: &BTreeMap<K, V>, actual: &BTreeMap<K, V>) -> Diff<K, V> {
+pub fn diff<K: Ord + Clone, V: PartialEq + Clone>(
+    desired: &BTreeMap<K, V>,
+    actual: &BTreeMap<K, V>,
+) -> Diff<K, V> {
     let to_set = desired.iter().filter(|(key, value)| actual.get(*key) != Some(*value));
     let to_remove = actual.keys().filter(|key| !desired.contains_key(*key));
-    Diff { to_set: to_set.map(|(k, v)| (k.clone(), v.clone())).collect(), to_remove: to_remove.cloned().collect() }
+    Diff {
+        to_set: to_set.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        to_remove: to_remove.cloned().collect(),
+    }
 }
 
 #[cfg(test)]

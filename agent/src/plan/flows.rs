@@ -70,7 +70,9 @@ impl Block {
     /// Whether a flow is ours to manage: everything in the block, and our hooks in table 0.
     pub fn owns(self, key: &FlowKey, cookie: u64) -> bool {
         self.contains(key.table)
-            || (key.table == Self::HOOK && key.priority == Self::HOOK_PRIORITY && Cookie::parse(cookie).is_some())
+            || (key.table == Self::HOOK
+                && key.priority == Self::HOOK_PRIORITY
+                && Cookie::parse(cookie).is_some())
     }
 
     /// The tables of the block that hold flows, with the names that `agentctl` shows.
@@ -131,8 +133,10 @@ impl Cookie {
     /// `None` for a foreign cookie.
     pub fn parse(cookie: u64) -> Option<Self> {
         let bytes = cookie.to_be_bytes();
-        (cookie >> 40 == (Self::MARK << 8) | Self::VERSION)
-            .then(|| Self { kind: bytes[3], slot: u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]) })
+        (cookie >> 40 == (Self::MARK << 8) | Self::VERSION).then(|| Self {
+            kind: bytes[3],
+            slot: u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        })
     }
 }
 
@@ -171,7 +175,7 @@ impl Rules {
     }
 
     /// A rule of the block's structure, without an endpoint.
-    fn structure(&mut self, table: TableId, priority: u16, matching: Match) -> Flow {
+    fn structure(table: TableId, priority: u16, matching: Match) -> Flow {
         let cookie = Cookie { kind: 0, slot: 0 };
         Flow::new(table).priority(priority).cookie(cookie.encode()).matching(matching)
     }
@@ -179,7 +183,9 @@ impl Rules {
     /// Lets frames that match go on to `next`.
     fn allow(&mut self, endpoint: &Bound, table: TableId, priority: u16, matching: Match, next: TableId) {
         let cookie = Cookie { kind: Reason::Allow as u8, slot: endpoint.slot.index };
-        self.insert(Flow::new(table).priority(priority).cookie(cookie.encode()).matching(matching).goto(next));
+        self.insert(
+            Flow::new(table).priority(priority).cookie(cookie.encode()).matching(matching).goto(next),
+        );
     }
 
     /// Drops frames that match, counted under `reason`; in mode `observe` they are counted and accepted.

@@ -73,7 +73,10 @@ impl AsRawFd for Facts {
 
 impl Driver {
     /// Opens the ring of facts. Must be called inside the runtime.
-    #[expect(deprecated, reason = "the successor is unsafe, and the ring owns its descriptor as long as this does")]
+    #[expect(
+        deprecated,
+        reason = "the successor is unsafe, and the ring owns its descriptor as long as this does"
+    )]
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let ring = AsyncFd::with_interest(Facts(parts.bpf.facts()?), Interest::READABLE)?;
         Ok(Self {
@@ -138,9 +141,11 @@ impl Driver {
             }
             return;
         }
-        let holder = self.stations.by_id.iter().find(|(_, s)| {
-            s.slot.index == fact.slot && s.slot.generation == fact.generation
-        });
+        let holder = self
+            .stations
+            .by_id
+            .iter()
+            .find(|(_, s)| s.slot.index == fact.slot && s.slot.generation == fact.generation);
         let Some((id, station)) = holder else { return };
         match self.probes.get_mut(id).filter(|r| r.probe.verdict().is_none()) {
             Some(running) => {
@@ -160,7 +165,9 @@ impl Driver {
         for (id, station) in &stations.by_id {
             let known = self.stations.by_id.get(id).filter(|s| s.created == station.created);
             match station.role {
-                Role::Probing(timing) if self.probes.get(id).is_none_or(|r| r.station.created != station.created) => {
+                Role::Probing(timing)
+                    if self.probes.get(id).is_none_or(|r| r.station.created != station.created) =>
+                {
                     let probe = ConflictProbe::start(station.mac, station.addresses.clone(), timing, now);
                     self.probes.insert(id.clone(), Running { station: station.clone(), probe });
                 }
@@ -228,4 +235,4 @@ fn now() -> Duration {
 const FACTS_AT_ONCE: usize = 1_024;
 
 /// A look round although nothing is due.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Reconciler, database};
 use super::pass::{Pass, Work};
+use super::{Reconciler, database};
 use crate::dataplane::bpf::Bpf;
 use crate::model::{EndpointId, Mac, Stage, StageError};
 use crate::plan::accel;
@@ -44,7 +44,8 @@ impl Maps {
     /// Keeps the numbers that a former agent gave: the entries of live endpoints need no rewriting then.
     fn adopt(&mut self, actual: &Tables, works: &BTreeMap<EndpointId, Work>) {
         for work in works.values() {
-            let entry = work.ifindex.and_then(|i| actual.ports.get(&i)).filter(|p| p.slot == work.entry.slot.index);
+            let entry =
+                work.ifindex.and_then(|i| actual.ports.get(&i)).filter(|p| p.slot == work.entry.slot.index);
             if let Some(port) = entry
                 && !self.indices.values().any(|i| *i == port.bridge)
             {
@@ -148,8 +149,10 @@ impl Reconciler {
                 endpoint: &work.entry.endpoint,
             });
         }
-        let numbered: Vec<_> =
-            bridges.values().map(|(index, accel_ok, _)| plan::Bridge { index: *index, accel_ok: *accel_ok }).collect();
+        let numbered: Vec<_> = bridges
+            .values()
+            .map(|(index, accel_ok, _)| plan::Bridge { index: *index, accel_ok: *accel_ok })
+            .collect();
         plan::desired(&attached, &numbered, &numbers, &gateways)
     }
 
@@ -172,7 +175,11 @@ impl Reconciler {
     }
 
     /// The physical members of the bridges in use, by interface index.
-    fn uplinks(&self, pass: &Pass, bridges: &BTreeMap<String, (u16, bool, bool)>) -> BTreeMap<u32, (String, u16)> {
+    fn uplinks(
+        &self,
+        pass: &Pass,
+        bridges: &BTreeMap<String, (u16, bool, bool)>,
+    ) -> BTreeMap<u32, (String, u16)> {
         let mut uplinks = BTreeMap::new();
         for (name, (index, ..)) in bridges {
             let listed = self.parts.config.bridges.iter().find(|b| b.name == *name);
@@ -199,7 +206,8 @@ impl Reconciler {
 fn take_over(bpf: &Bpf, works: &BTreeMap<EndpointId, Work>) -> Result<Tables, ebpf::Error> {
     let mut actual = bpf.read()?;
     for ifindex in bpf.attached()? {
-        let ours = works.values().any(|w| w.ifindex == Some(ifindex)) || actual.uplinks.contains_key(&ifindex);
+        let ours =
+            works.values().any(|w| w.ifindex == Some(ifindex)) || actual.uplinks.contains_key(&ifindex);
         if !ours {
             bpf.detach(ifindex, "")?;
         }
@@ -224,7 +232,6 @@ fn write(
     let watches = diff(&desired.watches, &actual.watches);
     let ports = diff(&desired.ports, &actual.ports);
     let sources = diff(&desired.sources, &actual.sources);
-    let vlans = diff(&desired.vlans, &actual.vlans);
     let mut note = |ifindex: Option<u32>, outcome: Result<(), ebpf::Error>| {
         if let Err(error) = outcome {
             errors.push((ifindex, crate::report::chain(&error)));
@@ -234,7 +241,7 @@ fn write(
     ports.to_remove.iter().for_each(|key| note(Some(*key), bpf.remove_port(*key)));
     watches.to_remove.iter().for_each(|key| note(None, bpf.remove_watch(key)));
     sources.to_remove.iter().for_each(|key| note(None, bpf.remove_source(key)));
-    vlans.to_remove.iter().for_each(|key| note(None, bpf.remove_vlan(key)));
+    actual.vlans.difference(&desired.vlans).for_each(|key| note(None, bpf.remove_vlan(key)));
 
     let bridges = diff(&desired.bridges, &actual.bridges);
     for (index, flags) in &bridges.to_set {
@@ -244,7 +251,7 @@ fn write(
         note(None, bpf.set_bridge(*index, ebpf_abi::BridgeFlags::NONE));
     }
     sources.to_set.iter().for_each(|(key, value)| note(None, bpf.set_source(key, value)));
-    vlans.to_set.iter().for_each(|(key, ())| note(None, bpf.set_vlan(key)));
+    desired.vlans.difference(&actual.vlans).for_each(|key| note(None, bpf.set_vlan(key)));
     for (ifindex, port) in &ports.to_set {
         let new_owner = actual.ports.get(ifindex).is_none_or(|old| old.generation != port.generation);
         if new_owner {

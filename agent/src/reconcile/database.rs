@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::dataplane::ports::{Bridge, Interface, NewPort, Ovs, Port, PortVlan as OvsVlan, State};
-use crate::model::{Endpoint, OfPort, PortVlan};
+use crate::model::{Endpoint, Obstacle, OfPort, PortVlan};
 use crate::plan::ports::{OWNER, external_ids, key};
 
 /// Why the picture is not current, if it is not.
@@ -53,13 +53,16 @@ pub(super) fn of_other_boots(ovs: &Ovs, boot_id: &str) -> Vec<String> {
 
 /// Ports that say they belong to an attachment, whatever their name.
 pub(super) fn of_attachment(ovs: &Ovs, container: &str, ifname: &str) -> Vec<String> {
-    let says = |port: &&Port, name: &str, value: &str| port.external_ids.get(name).map(String::as_str) == Some(value);
-    let ports = ovs.ports.values().filter(|p| says(p, key::CONTAINER_ID, container) && says(p, key::IFNAME, ifname));
+    let says = |port: &&Port, name: &str, value: &str| {
+        port.external_ids.get(name).map(String::as_str) == Some(value)
+    };
+    let ports =
+        ovs.ports.values().filter(|p| says(p, key::CONTAINER_ID, container) && says(p, key::IFNAME, ifname));
     ports.map(|port| port.name.clone()).collect()
 }
 
 /// What speaks against going past OVS on a port.
-pub(super) fn port_blockers(ovs: &Ovs, port: &str) -> Vec<String> {
+pub(super) fn port_blockers(ovs: &Ovs, port: &str) -> Vec<Obstacle> {
     ovs.ports.get(port).map(Port::accel_blockers).unwrap_or_default()
 }
 

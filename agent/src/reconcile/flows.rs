@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use openflow::{FlowKey, OfPort};
 
-use super::{Reconciler, database};
 use super::pass::Pass;
+use super::{Reconciler, database};
 use crate::dataplane::flows::{Connection, DumpScope, FlowChanges, FlowEntry};
 use crate::limits::READ_BACK;
 use crate::model::{EndpointId, Stage, StageError};
 use crate::plan::diff::diff;
-use crate::report::chain;
 use crate::plan::flows::{Block, Bound, Cookie, FlowSet, desired};
+use crate::report::chain;
 
 /// What is known of the bridges' tables.
 #[derive(Debug)]
@@ -53,7 +53,11 @@ impl Tables {
     pub(super) fn counts(&self) -> BTreeMap<String, (u32, u32)> {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let tables = self.bridges.iter();
-        tables.map(|(name, t)| (name.clone(), (count(t.wanted), count(t.actual.as_ref().map_or(0, FlowSet::len))))).collect()
+        tables
+            .map(|(name, t)| {
+                (name.clone(), (count(t.wanted), count(t.actual.as_ref().map_or(0, FlowSet::len))))
+            })
+            .collect()
     }
 
     fn doubt(&mut self, bridge: &str) {
@@ -65,9 +69,16 @@ impl Tables {
 
 impl Reconciler {
     pub(super) async fn flows(&mut self, pass: &mut Pass) {
-        let mut bridges: BTreeSet<String> = pass.works.values().map(|w| w.entry.endpoint.bridge.clone()).collect();
+        let mut bridges: BTreeSet<String> =
+            pass.works.values().map(|w| w.entry.endpoint.bridge.clone()).collect();
         // Where our flows were, they have to be taken away again.
-        bridges.extend(self.tables.bridges.iter().filter(|(_, t)| t.actual.as_ref() != Some(&FlowSet::new())).map(|(n, _)| n.clone()));
+        bridges.extend(
+            self.tables
+                .bridges
+                .iter()
+                .filter(|(_, t)| t.actual.as_ref() != Some(&FlowSet::new()))
+                .map(|(n, _)| n.clone()),
+        );
         bridges.extend(pass.intent.removals.values().filter_map(|r| r.bridge.clone()));
         bridges.extend(self.parts.config.bridges.iter().map(|b| b.name.clone()));
         bridges.retain(|name| pass.ovs.bridges.contains_key(name));
@@ -88,7 +99,9 @@ impl Reconciler {
     async fn converge(&mut self, pass: &mut Pass, bridge: &str) -> Result<(), String> {
         let epoch = match self.parts.switches.watch().borrow().get(bridge) {
             Some(Connection::Connected { epoch, .. }) => *epoch,
-            Some(Connection::Down { error, .. }) => return Err(format!("bridge {bridge} is out of reach: {}", chain(error))),
+            Some(Connection::Down { error, .. }) => {
+                return Err(format!("bridge {bridge} is out of reach: {}", chain(error)));
+            }
             None => return Err(format!("bridge {bridge} is being connected to")),
         };
         self.read_back(pass, bridge, epoch).await?;
@@ -179,25 +192,23 @@ impl Reconciler {
         }
         let accepted = known.is_some_and(|t| t.accepted);
         let block = self.tables.block;
-        let dump = self.parts.switches.dump(bridge, DumpScope::Guard(block)).await.map_err(|e| chain(&e))?;
+        // A bridge that was found fit need not have its foreign flows looked through again.
+        let scope = if accepted { DumpScope::Owned(block) } else { DumpScope::Guard(block) };
+        let dump = self.parts.switches.dump(bridge, scope).await.map_err(|e| chain(&e))?;
         if !accepted {
             refuse_foreign(pass, bridge, block, &dump.flows)?;
         }
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
         let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
-        let table = Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, wanted: 0, accepted: true };
+        let table =
+            Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, wanted: 0, accepted: true };
         self.tables.bridges.insert(bridge.to_owned(), table);
         if dump.epoch == epoch { Ok(()) } else { Err("the switch has just reconnected".to_owned()) }
     }
 }
 
 /// At first contact: a bridge that somebody else programs, or whose tables of our block are in use, is left alone.
-fn refuse_foreign(
-    pass: &Pass,
-    bridge: &str,
-    block: Block,
-    flows: &[FlowEntry],
-) -> Result<(), String> {
+fn refuse_foreign(pass: &Pass, bridge: &str, block: Block, flows: &[FlowEntry]) -> Result<(), String> {
     if let Some(owner) = pass.ovs.bridges.get(bridge).and_then(database::foreign_owner) {
         return Err(format!("bridge {bridge} is programmed by {owner}: it is left alone"));
     }
@@ -208,11 +219,15 @@ fn refuse_foreign(
         }
         if block.contains(flow.table) {
             let table = flow.table.0;
-            return Err(format!("table {table} of bridge {bridge} holds foreign flows: choose another ovs.table_base"));
+            return Err(format!(
+                "table {table} of bridge {bridge} holds foreign flows: choose another ovs.table_base"
+            ));
         }
         if flow.table == Block::HOOK && flow.priority > Block::HOOK_PRIORITY {
             let (limit, found) = (Block::HOOK_PRIORITY, flow.priority);
-            return Err(format!("table 0 of bridge {bridge} holds a foreign flow of priority {found}, above {limit}"));
+            return Err(format!(
+                "table 0 of bridge {bridge} holds a foreign flow of priority {found}, above {limit}"
+            ));
         }
     }
     Ok(())
@@ -221,18 +236,19 @@ fn refuse_foreign(
 /// The endpoints of a bridge that have a port number.
 fn bound(pass: &Pass, bridge: &str) -> Vec<Bound> {
     let works = pass.works.values().filter(|w| w.entry.endpoint.bridge == bridge);
-    works.filter_map(|work| {
-        let ofport = work.ofport.filter(|p| *p != OfPort(0))?;
-        let endpoint = &work.entry.endpoint;
-        Some(Bound {
-            slot: work.entry.slot,
-            ofport,
-            vlan: endpoint.vlan.clone(),
-            guard: endpoint.guard,
-            sources: endpoint.sources(),
+    works
+        .filter_map(|work| {
+            let ofport = work.ofport.filter(|p| *p != OfPort(0))?;
+            let endpoint = &work.entry.endpoint;
+            Some(Bound {
+                slot: work.entry.slot,
+                ofport,
+                vlan: endpoint.vlan.clone(),
+                guard: endpoint.guard,
+                sources: endpoint.sources(),
+            })
         })
-    })
-    .collect()
+        .collect()
 }
 
 fn flowed(pass: &mut Pass, bridge: &str, refused: &BTreeSet<u32>) {
@@ -245,7 +261,8 @@ fn flowed(pass: &mut Pass, bridge: &str, refused: &BTreeSet<u32>) {
 impl Reconciler {
     /// Endpoints whose flows failed before and are written now are well again.
     pub(super) fn settle_flows(&mut self, pass: &Pass) {
-        let well: Vec<EndpointId> = pass.works.values().filter(|w| w.flowed).map(|w| w.id().clone()).collect();
+        let well: Vec<EndpointId> =
+            pass.works.values().filter(|w| w.flowed).map(|w| w.id().clone()).collect();
         for id in well {
             self.memories.get_mut(&id).succeed(Stage::Flows);
         }

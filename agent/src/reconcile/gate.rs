@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::{Reconciler, database};
 use super::pass::{Pass, Work};
+use super::{Reconciler, database};
 use crate::dataplane::links::Route as LinkRoute;
 use crate::limits::{GATEWAY_QUESTIONS, LINK_CONCURRENCY};
 use crate::model::{
-    ConflictPolicy, EndpointId, Entry, GatewayKey, GatewayPolicy, GatewayState, Mac, Phase, Role, Stage, StageError, Station,
-    Stations,
+    ConflictPolicy, EndpointId, Entry, GatewayKey, GatewayPolicy, GatewayState, Mac, Phase, Role, Stage,
+    StageError, Station, Stations,
 };
 
 impl Reconciler {
@@ -212,7 +212,7 @@ impl Reconciler {
 }
 
 /// OVS' own default of `other_config:mac-aging-time` (ovs-vswitchd.conf.db(5)).
-const DEFAULT_AGING: Duration = Duration::from_secs(300);
+const DEFAULT_AGING: Duration = Duration::from_mins(5);
 
 fn needs_probe(work: &Work) -> bool {
     let endpoint = &work.entry.endpoint;
@@ -225,11 +225,14 @@ fn local_conflict(pass: &Pass, id: &EndpointId) -> Option<(std::net::IpAddr, Mac
     let entry = &pass.works.get(id)?.entry;
     let (endpoint, vlan) = (&entry.endpoint, entry.endpoint.vlan.untagged()?);
     let elder = pass.works.values().map(|w| &w.entry).filter(|other| {
-        let same_wire = other.endpoint.bridge == endpoint.bridge && other.endpoint.vlan.untagged() == Some(vlan);
+        let same_wire =
+            other.endpoint.bridge == endpoint.bridge && other.endpoint.vlan.untagged() == Some(vlan);
         other.created < entry.created && same_wire
     });
-    let owns = |other: &Entry, address: std::net::IpAddr| other.endpoint.addresses.iter().any(|a| a.addr() == address);
-    let mut claims = elder.flat_map(|other| {
+    let owns = |other: &Entry, address: std::net::IpAddr| {
+        other.endpoint.addresses.iter().any(|a| a.addr() == address)
+    };
+    let mut claims = elder.filter_map(|other| {
         let shared = endpoint.addresses.iter().map(ipnet::IpNet::addr).find(|a| owns(other, *a));
         shared.map(|address| (address, other.endpoint.mac))
     });

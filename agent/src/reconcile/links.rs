@@ -35,7 +35,8 @@ impl Reconciler {
         }
         for (id, work) in &mut pass.works {
             let endpoint = &work.entry.endpoint;
-            let seen = pass.veths.get(&endpoint.host_ifname()).filter(|v| v.alias.as_deref() == Some(&id.alias()));
+            let seen =
+                pass.veths.get(&endpoint.host_ifname()).filter(|v| v.alias.as_deref() == Some(&id.alias()));
             let memory = self.memories.get_mut(id);
             match seen {
                 Some(veth) => memory.ifindex = Some(veth.index.0),
@@ -67,7 +68,8 @@ impl Reconciler {
         if settled || entry.phase == Phase::Live || memory.backs_off(Stage::Links, pass.now) {
             return None;
         }
-        let userspace = pass.ovs.bridges.get(&endpoint.bridge).is_some_and(crate::dataplane::ports::Bridge::is_userspace);
+        let userspace =
+            pass.ovs.bridges.get(&endpoint.bridge).is_some_and(crate::dataplane::ports::Bridge::is_userspace);
         Some(Job {
             id: endpoint.id.clone(),
             endpoint: endpoint.clone(),
@@ -100,19 +102,18 @@ impl Reconciler {
 /// Makes the pair if it is missing; once addresses are known, prepares the pod's end and sets it up.
 async fn make(links: &Links, job: &Job) -> Result<u32, LinkError> {
     let Job { endpoint, netns, .. } = job;
-    let ifindex = match job.ifindex {
-        Some(ifindex) => ifindex,
-        None => {
-            let spec = VethSpec {
-                host_ifname: &endpoint.host_ifname(),
-                alias: &endpoint.id.alias(),
-                pod_ifname: &endpoint.id.ifname,
-                pod_netns: netns,
-                mtu: endpoint.mtu,
-                mac: endpoint.mac,
-            };
-            links.create_veth(&spec).await?.index.0
-        }
+    let ifindex = if let Some(ifindex) = job.ifindex {
+        ifindex
+    } else {
+        let spec = VethSpec {
+            host_ifname: &endpoint.host_ifname(),
+            alias: &endpoint.id.alias(),
+            pod_ifname: &endpoint.id.ifname,
+            pod_netns: netns,
+            mtu: endpoint.mtu,
+            mac: endpoint.mac,
+        };
+        links.create_veth(&spec).await?.index.0
     };
     if job.phase == Phase::Adding {
         let spec = PodLinkSpec {

@@ -76,7 +76,11 @@ impl Memories {
     }
 
     /// Forgets endpoints that are gone or replaced, greets new ones, and hands namespaces out.
-    pub(super) fn follow<'a>(&mut self, entries: impl Iterator<Item = &'a Entry> + Clone, generation: Generation) {
+    pub(super) fn follow<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a Entry> + Clone,
+        generation: Generation,
+    ) {
         let current: BTreeMap<_, _> = entries.map(|e| (&e.endpoint.id, e)).collect();
         self.by_id.retain(|id, memory| current.get(id).is_some_and(|e| e.created == memory.created));
         for (id, entry) in &current {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Reconciler;
 use crate::dataplane::links::HostVeths;
 use crate::dataplane::ports::Ovs;
-use crate::model::{EndpointId, Entry, Intent, OfPort, Outcomes, Stage, StageError, State};
+use crate::model::{EndpointId, Entry, Intent, Obstacle, OfPort, Outcomes, Stage, StageError, State};
 
 /// What a pass looks at: snapshots that do not change under it, and how far each endpoint has come.
 pub(super) struct Pass {
@@ -29,7 +29,7 @@ pub(super) struct Work {
     /// The flows of this endpoint are on the switch.
     pub(super) flowed: bool,
     /// Why it is not accelerated.
-    pub(super) blockers: Vec<String>,
+    pub(super) blockers: Vec<Obstacle>,
     /// The first stage that could not be completed, and why.
     pub(super) held_up: Option<State>,
 }

@@ -4,8 +4,8 @@
 
 use futures::StreamExt as _;
 
-use super::{Reconciler, database};
 use super::pass::Pass;
+use super::{Reconciler, database};
 use crate::limits::LINK_CONCURRENCY;
 use crate::model::Removal;
 use crate::report::chain;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Reconciler, database};
 use super::pass::{Pass, Work};
+use super::{Reconciler, database};
 use crate::model::{EndpointStatus, Stage, State, Status};
 
 impl Reconciler {
@@ -30,16 +30,19 @@ impl Reconciler {
             status.endpoints.insert(id.clone(), endpoint);
         }
         for (id, removal) in &pass.intent.removals {
-            status.endpoints.insert(id.clone(), EndpointStatus {
-                revision: removal.revision,
-                state: State::Removing,
-                since: Duration::ZERO,
-                ifindex: None,
-                ofport: None,
-                flowed: false,
-                attached: None,
-                not_accelerated: Vec::new(),
-            });
+            status.endpoints.insert(
+                id.clone(),
+                EndpointStatus {
+                    revision: removal.revision,
+                    state: State::Removing,
+                    since: Duration::ZERO,
+                    ifindex: None,
+                    ofport: None,
+                    flowed: false,
+                    attached: None,
+                    not_accelerated: Vec::new(),
+                },
+            );
             next = Some(next.map_or(POLL, |n| n.min(POLL)));
         }
         self.publish.send_if_modified(|current| {
@@ -57,7 +60,9 @@ impl Reconciler {
         let state = match &work.held_up {
             Some(state) => state.clone(),
             None if memory.open && work.flowed => State::Ready,
-            None => State::Pending { stage: Stage::Flows, why: "the flows are not on the switch yet".to_owned() },
+            None => {
+                State::Pending { stage: Stage::Flows, why: "the flows are not on the switch yet".to_owned() }
+            }
         };
         let since = match &memory.state {
             Some((before, since)) if *before == state => *since,

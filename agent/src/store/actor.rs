@@ -27,7 +27,11 @@ impl Store {
     /// Reads the ledger and makes the actor with its door. `clock` is CLOCK_BOOTTIME.
     ///
     /// An endpoint whose ADD never ended (its shim died with the former agent) is withdrawn here.
-    pub fn open(ledger: Ledger, max_endpoints: u32, clock: fn() -> Duration) -> Result<(Self, StoreHandle), LedgerError> {
+    pub fn open(
+        ledger: Ledger,
+        max_endpoints: u32,
+        clock: fn() -> Duration,
+    ) -> Result<(Self, StoreHandle), LedgerError> {
         let records = ledger.load()?;
         let used: Vec<_> = records.iter().filter_map(|r| r.slot).collect();
         let tombstones = ledger.tombstones()?;
@@ -67,6 +71,7 @@ impl Store {
                     revision: record.generation,
                     ipam: record.ipam,
                     request: record.request,
+                    asked_at: record.asked_at,
                 };
                 self.intent.endpoints.insert(id, Arc::new(entry));
             }
@@ -92,7 +97,10 @@ impl Store {
         }
         // A debt counts too: paying it later would give back the new attachment's address.
         let intent = &self.intent;
-        if intent.endpoints.contains_key(&id) || intent.removals.contains_key(&id) || intent.debts.contains_key(&id) {
+        if intent.endpoints.contains_key(&id)
+            || intent.removals.contains_key(&id)
+            || intent.debts.contains_key(&id)
+        {
             return Err(StoreError::Exists(id));
         }
         let slot = self.slots.take().ok_or(StoreError::Full(self.slots.capacity()))?;
@@ -105,6 +113,7 @@ impl Store {
             revision,
             ipam: new.ipam,
             request: new.request,
+            asked_at: new.asked_at,
         };
         let written = self.install(entry);
         if written.is_err() {
@@ -157,51 +166,52 @@ impl Store {
         Ok(entry)
     }
 
-    fn remove(&mut self, remove: Remove) -> Result<Generation, StoreError> {
-        let Remove { id, created, deleted_at, reservation } = remove;
-        if let Some(stamp) = deleted_at {
-            self.bury(&id, stamp)?;
+    fn remove(&mut self, remove: &Remove) -> Result<Generation, StoreError> {
+        if let Some(stamp) = remove.deleted_at {
+            self.bury(&remove.id, stamp)?;
         }
-        let entry = self.intent.endpoints.get(&id).cloned();
-        if let (Some(created), Some(entry)) = (created, &entry)
-            && entry.created != created
-        {
+        let entry = self.intent.endpoints.get(&remove.id).cloned();
+        if entry.as_ref().is_some_and(|entry| !remove.means(entry)) {
             return Ok(self.intent.generation);
         }
         let generation = self.intent.generation.next();
+        self.intent.generation = generation;
+        self.intent.endpoints.remove(&remove.id);
+        self.settle_reservation(remove, entry.as_deref());
+        // A second DEL must not forget what the first one knew.
+        let known = self.intent.removals.remove(&remove.id);
+        let (bridge, slot) = known.map_or((None, None), |k| (k.bridge, k.slot));
         let removal = Removal {
-            id: id.clone(),
-            bridge: entry.as_ref().map(|e| e.endpoint.bridge.clone()),
-            slot: entry.as_ref().map(|e| e.slot),
+            id: remove.id.clone(),
+            bridge: entry.as_ref().map(|e| e.endpoint.bridge.clone()).or(bridge),
+            slot: entry.as_ref().map(|e| e.slot).or(slot),
             revision: generation,
         };
-        if let Some(entry) = &entry {
-            self.intent.endpoints.remove(&id);
-            if let (Some(ipam), Reservation::AgentReleases) = (&entry.ipam, reservation) {
-                self.intent.debts.insert(id.clone(), Ipam { state: IpamState::Owed, ..ipam.clone() });
-            }
-        }
-        if reservation == Reservation::CallerReleases {
-            self.intent.debts.remove(&id);
-        }
-        self.intent.generation = generation;
-        // A second DEL must not forget what the first one knew.
-        let known = self.intent.removals.remove(&id);
-        let merged = Removal {
-            bridge: removal.bridge.or_else(|| known.as_ref().and_then(|k| k.bridge.clone())),
-            slot: removal.slot.or_else(|| known.as_ref().and_then(|k| k.slot)),
-            ..removal
-        };
-        self.intent.removals.insert(id.clone(), merged);
-        let written = self.write(&id);
+        self.intent.removals.insert(remove.id.clone(), removal);
+        let written = self.write(&remove.id);
         self.publish();
         written?;
         Ok(generation)
     }
 
+    /// Books the address of a removed endpoint as owed, or as none of ours any more.
+    fn settle_reservation(&mut self, remove: &Remove, entry: Option<&Entry>) {
+        match remove.reservation {
+            Reservation::CallerReleases => drop(self.intent.debts.remove(&remove.id)),
+            Reservation::AgentReleases => {
+                let ipam = entry.and_then(|e| e.ipam.clone()).or_else(|| remove.plugin.clone());
+                if let Some(ipam) = ipam {
+                    self.intent.debts.insert(remove.id.clone(), Ipam { state: IpamState::Owed, ..ipam });
+                }
+            }
+        }
+    }
+
     fn gone(&mut self, id: &EndpointId, revision: Generation) {
         // A removal that was asked for again meanwhile is looked at again.
-        let Some(removal) = self.intent.removals.get(id).filter(|r| r.revision == revision).cloned() else { return };
+        let Some(removal) = self.intent.removals.get(id).filter(|r| r.revision == revision).cloned() else {
+            return;
+        };
         self.intent.removals.remove(id);
         if let Some(slot) = removal.slot {
             self.slots.give_back(slot);
@@ -263,6 +273,7 @@ impl Store {
             record.phase = Some(entry.phase);
             record.endpoint = Some(entry.endpoint.clone());
             record.request = entry.request;
+            record.asked_at = entry.asked_at;
             record.ipam = entry.ipam.clone().or(record.ipam);
         }
         self.ledger.write(&record)
@@ -281,10 +292,18 @@ impl Store {
                 drop(reply.send(self.set_endpoint(created, *endpoint)));
             }
             Request::Commit(id, created, reply) => drop(reply.send(self.commit(&id, created))),
-            Request::Remove(remove, reply) => drop(reply.send(self.remove(remove))),
+            Request::Remove(remove, reply) => drop(reply.send(self.remove(&remove))),
             Request::Gone(id, revision) => self.gone(&id, revision),
             Request::Paid(id) => self.paid(&id),
         }
+    }
+}
+
+impl Remove {
+    /// Whether this removal is about this very entry, and not about one before it.
+    fn means(&self, entry: &Entry) -> bool {
+        let created = self.created.is_none_or(|created| created == entry.created);
+        created && self.deleted_at.is_none_or(|deleted| deleted >= entry.asked_at)
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Record {
     #[serde(default)]
     pub(crate) request: u64,
     #[serde(default)]
+    pub(crate) asked_at: Duration,
+    #[serde(default)]
     pub(crate) removing: bool,
     #[serde(default)]
     pub(crate) ipam: Option<Ipam>,
@@ -71,6 +73,7 @@ impl Ledger {
             phase: None,
             endpoint: None,
             request: 0,
+            asked_at: Duration::ZERO,
             removing: false,
             ipam: None,
         }
@@ -107,8 +110,8 @@ impl Ledger {
 
     pub(crate) fn write(&self, record: &Record) -> Result<(), LedgerError> {
         let path = self.dir.join(record.id.digest());
-        let text = serde_json::to_vec_pretty(record)
-            .map_err(|e| fault("encoding", &path, io::Error::other(e)))?;
+        let text =
+            serde_json::to_vec_pretty(record).map_err(|e| fault("encoding", &path, io::Error::other(e)))?;
         replace(&path, &text)
     }
 

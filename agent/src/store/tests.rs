@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::{
-    ConflictPolicy, Endpoint, EndpointId, GatewayPolicy, Guard, GuardMode, IpamState, Phase, PortVlan, ProbeTiming,
+    ConflictPolicy, Endpoint, EndpointId, GatewayPolicy, Guard, GuardMode, IpamState, Phase, PortVlan,
+    ProbeTiming,
 };
 
 const BOOT: &str = "boot-1";
@@ -42,7 +43,7 @@ fn endpoint(name: &str) -> Endpoint {
 }
 
 fn new(name: &str) -> NewEntry {
-    NewEntry { endpoint: endpoint(name), ipam: Some(ipam()), request: 7, asked_at: Duration::from_secs(900) }
+    NewEntry { endpoint: endpoint(name), ipam: Some(ipam()), request: 7, asked_at: Duration::from_mins(15) }
 }
 
 fn ipam() -> Ipam {
@@ -57,14 +58,13 @@ fn ipam() -> Ipam {
 }
 
 fn remove(name: &str, reservation: Reservation) -> Remove {
-    Remove { id: EndpointId::new(name, "eth0"), created: None, deleted_at: None, reservation }
+    Remove { id: EndpointId::new(name, "eth0"), created: None, deleted_at: None, reservation, plugin: None }
 }
 
 /// Opens the ledger in `dir` as a fresh agent would, and drives the actor beside the test.
 fn open(dir: &tempfile::TempDir, boot: &str) -> StoreHandle {
     let ledger = Ledger::open(dir.path(), boot).unwrap();
     let (store, handle) = Store::open(ledger, 2, clock).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "the test is the actor's owner here")]
     drop(tokio::spawn(run(store)));
     handle
 }
@@ -111,7 +111,8 @@ async fn another_boot_starts_empty() {
 async fn an_add_older_than_a_del_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir, BOOT);
-    let deleted = Remove { deleted_at: Some(Duration::from_secs(901)), ..remove("a", Reservation::CallerReleases) };
+    let deleted =
+        Remove { deleted_at: Some(Duration::from_secs(901)), ..remove("a", Reservation::CallerReleases) };
     let revision = store.remove(deleted).await.unwrap();
     store.gone(EndpointId::new("a", "eth0"), revision).await;
 
@@ -164,6 +165,26 @@ async fn a_withdrawn_call_does_not_remove_its_successor() {
     let late = Remove { created: Some(first.created), ..remove("a", Reservation::CallerReleases) };
     store.remove(late).await.unwrap();
     assert_eq!(store.intent().endpoints[&second.endpoint.id], second);
+}
+
+#[tokio::test]
+async fn a_del_that_was_asked_for_before_the_add_leaves_it_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let entry = store.put(new("a")).await.unwrap();
+    let old =
+        Remove { deleted_at: Some(Duration::from_secs(899)), ..remove("a", Reservation::AgentReleases) };
+    store.remove(old).await.unwrap();
+    assert_eq!(store.intent().endpoints[&entry.endpoint.id], entry);
+}
+
+#[tokio::test]
+async fn a_del_of_an_endpoint_that_the_ledger_lost_still_owes_its_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let unknown = Remove { plugin: Some(ipam()), ..remove("a", Reservation::AgentReleases) };
+    store.remove(unknown).await.unwrap();
+    assert_eq!(store.intent().debts[&EndpointId::new("a", "eth0")].state, IpamState::Owed);
 }
 
 #[tokio::test]

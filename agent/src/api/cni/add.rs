@@ -4,16 +4,16 @@
 use agent_api::cni::v1::{Start, Verb};
 use tokio::time::{Instant, timeout_at};
 
-use super::ipam::{Delegate, gone_error, run_of};
+use super::ipam::{Delegate, gone_error, held, run_of};
 use super::request::{Asked, with_addresses};
 use super::{Context, asked_at, finish};
 use crate::api::shim::{Gone, Shim};
-use crate::cni::ipam::{allocated, stdin};
+use crate::cni::ipam::allocated;
 use crate::cni::result::{Interface, Ip, Route};
 use crate::cni::{CniError, CniResult, Code, Version};
 use crate::events::EventKind;
 use crate::limits::DEL_PATIENCE;
-use crate::model::{Entry, EndpointId, Generation, Ipam, IpamState, Phase, StageError, State};
+use crate::model::{EndpointId, Entry, Generation, Ipam, Phase, StageError, State};
 use crate::store::{NewEntry, Remove, Reservation, StoreError};
 
 /// Serves an ADD to its `Ack`.
@@ -43,8 +43,14 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
         Ok(stdout) => {
             if finish(&mut shim, Ok(stdout), version).await {
                 match context.store.commit(&asked.id, created).await {
-                    Ok(()) => context.events.record(EventKind::EndpointAdded, Some(&asked.id), format!("{title} is ready")),
-                    Err(error) => tracing::info!(endpoint = %asked.id, %error, "deleted before it was committed"),
+                    Ok(()) => context.events.record(
+                        EventKind::EndpointAdded,
+                        Some(&asked.id),
+                        format!("{title} is ready"),
+                    ),
+                    Err(error) => {
+                        tracing::info!(endpoint = %asked.id, %error, "deleted before it was committed");
+                    }
                 }
             } else {
                 tracing::info!(endpoint = %asked.id, "the runtime did not take the result, withdrawing");
@@ -76,7 +82,10 @@ async fn begin(
     deadline: Instant,
 ) -> Result<Begun, CniError> {
     if let Some(entry) = context.store.intent().endpoints.get(&asked.id).cloned() {
-        if entry.request == asked.digest && entry.phase == Phase::Live && still_there(context, asked, &entry).await {
+        if entry.request == asked.digest
+            && entry.phase == Phase::Live
+            && still_there(context, asked, &entry).await
+        {
             return Ok(Begun::Same(result(&entry)?.to_json(asked.conf.head.version)));
         }
         withdraw(context, &asked.id, entry.created, Reservation::AgentReleases).await;
@@ -88,15 +97,9 @@ async fn begin(
         None => None,
         Some(plugin) => {
             let delegate = Delegate { plugin, path: &start.path, head: &asked.conf.head };
-            let version = delegate.version(context, shim).await?;
-            Some(Ipam {
-                plugin: plugin.clone(),
-                path: start.path.clone(),
-                args: start.args.clone(),
-                stdin: String::from_utf8_lossy(&stdin(&asked.conf.head, version, None)).into_owned(),
-                result: None,
-                state: IpamState::Held,
-            })
+            // A plugin that is missing is found out before anything is made.
+            delegate.version(context, shim).await?;
+            Some(held(plugin, start))
         }
     };
     let new = NewEntry { endpoint, ipam, request: asked.digest, asked_at: asked_at(start) };
@@ -131,7 +134,7 @@ async fn build(
     let entry = context.store.set_endpoint(created, endpoint).await.map_err(|e| store_error(&e))?;
     tokio::select! {
         ready = until_ready(context, &entry, deadline) => ready?,
-        () = shim.gone() => return Err(gone_error(&Gone)),
+        () = shim.gone() => return Err(gone_error(Gone)),
     }
     // Once more, for what IPAM said is in the ledger since.
     let entry = current(context, &asked.id, created)?;
@@ -145,7 +148,9 @@ async fn until_ready(context: &Context, entry: &Entry, deadline: Instant) -> Res
     let mut last = "nothing has happened yet".to_owned();
     loop {
         current(context, id, entry.created)?;
-        if let Some(seen) = status.borrow_and_update().endpoints.get(id).filter(|s| s.revision >= entry.revision) {
+        if let Some(seen) =
+            status.borrow_and_update().endpoints.get(id).filter(|s| s.revision >= entry.revision)
+        {
             match &seen.state {
                 State::Ready => return Ok(()),
                 State::Failed { stage, error, .. } => return Err(stage_error(*stage, error)),
@@ -168,7 +173,10 @@ async fn wait_until_free(context: &Context, id: &EndpointId, deadline: Instant) 
     match timeout_at(deadline.min(Instant::now() + DEL_PATIENCE), free).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) => Err(CniError::new(Code::TRY_AGAIN, "the agent is stopping")),
-        Err(_) => Err(CniError::new(Code::TRY_AGAIN, "a former attachment of this interface is still being removed")),
+        Err(_) => Err(CniError::new(
+            Code::TRY_AGAIN,
+            "a former attachment of this interface is still being removed",
+        )),
     }
 }
 
@@ -204,7 +212,8 @@ async fn release(
 }
 
 async fn withdraw(context: &Context, id: &EndpointId, created: Generation, reservation: Reservation) {
-    let remove = Remove { id: id.clone(), created: Some(created), deleted_at: None, reservation };
+    let remove =
+        Remove { id: id.clone(), created: Some(created), deleted_at: None, reservation, plugin: None };
     if let Err(error) = context.store.remove(remove).await {
         tracing::error!(endpoint = %id, error = crate::report::chain(&error), "endpoint not withdrawn");
         return;
@@ -213,7 +222,11 @@ async fn withdraw(context: &Context, id: &EndpointId, created: Generation, reser
 }
 
 /// The entry that this call made, or the news that a DEL took it.
-fn current(context: &Context, id: &EndpointId, created: Generation) -> Result<std::sync::Arc<Entry>, CniError> {
+fn current(
+    context: &Context,
+    id: &EndpointId,
+    created: Generation,
+) -> Result<std::sync::Arc<Entry>, CniError> {
     let intent = context.store.intent();
     intent.endpoints.get(id).filter(|e| e.created == created).cloned().ok_or_else(withdrawn)
 }
@@ -225,7 +238,11 @@ fn result(entry: &Entry) -> Result<CniResult, CniError> {
     let mut result = match ipam {
         Some(text) => CniResult::from_json(text.as_bytes())?,
         None => CniResult {
-            ips: endpoint.addresses.iter().map(|a| Ip { address: *a, gateway: None, interface: None }).collect(),
+            ips: endpoint
+                .addresses
+                .iter()
+                .map(|a| Ip { address: *a, gateway: None, interface: None })
+                .collect(),
             routes: endpoint.routes.iter().map(|r| Route::new(r.destination, r.gateway)).collect(),
             ..CniResult::default()
         },
@@ -257,7 +274,8 @@ fn stage_error(stage: crate::model::Stage, error: &StageError) -> CniError {
             CniError::new(Code::GUARD_FAILED, "the guard could not be installed").because(text.clone())
         }
         StageError::Other(text) => {
-            CniError::new(Code::IO_FAILURE, format!("setting up the interface failed at stage {stage}")).because(text.clone())
+            CniError::new(Code::IO_FAILURE, format!("setting up the interface failed at stage {stage}"))
+                .because(text.clone())
         }
     }
 }

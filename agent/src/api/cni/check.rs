@@ -9,7 +9,7 @@ use crate::api::shim::Shim;
 use crate::cni::check::Expected;
 use crate::cni::ipam::succeeded;
 use crate::cni::{CniError, Code};
-use crate::model::{Entry, EndpointStatus, State};
+use crate::model::{EndpointStatus, Entry, State};
 
 pub(super) async fn run(context: &Context, pid: i32, start: &Start, shim: &mut Shim) -> Outcome {
     let asked = Asked::parse(context, pid, start)?;
@@ -70,7 +70,12 @@ async fn link_faults(
     for address in entry.endpoint.addresses.iter().filter(|a| !link.addresses.contains(a)) {
         found.push(format!("interface {ifname} has no address {address}"));
     }
-    let host_up = context.links.observe().await.ok().and_then(|v| v.get(&entry.endpoint.host_ifname()).map(|v| v.is_up));
+    let host_up = context
+        .links
+        .observe()
+        .await
+        .ok()
+        .and_then(|v| v.get(&entry.endpoint.host_ifname()).map(|v| v.is_up));
     if host_up == Some(false) {
         found.push(format!("host veth {} is down", entry.endpoint.host_ifname()));
     }

@@ -3,7 +3,7 @@
 use agent_api::cni::v1::{Start, Verb};
 use tokio::time::timeout;
 
-use super::ipam::{Delegate, run_of};
+use super::ipam::{Delegate, held, run_of};
 use super::{Context, Outcome, asked_at};
 use crate::api::shim::Shim;
 use crate::cni::ipam::succeeded;
@@ -41,9 +41,16 @@ pub(in crate::api) async fn spooled(context: &Context, start: &Start) -> Result<
     remove(context, start, id, Reservation::AgentReleases).await
 }
 
-async fn remove(context: &Context, start: &Start, id: EndpointId, reservation: Reservation) -> Result<(), CniError> {
+async fn remove(
+    context: &Context,
+    start: &Start,
+    id: EndpointId,
+    reservation: Reservation,
+) -> Result<(), CniError> {
     let known = context.store.intent().endpoints.get(&id).cloned();
-    let remove = Remove { id: id.clone(), created: None, deleted_at: Some(asked_at(start)), reservation };
+    let plugin = Head::parse(&start.stdin)?.ipam.map(|plugin| held(&plugin, start));
+    let remove =
+        Remove { id: id.clone(), created: None, deleted_at: Some(asked_at(start)), reservation, plugin };
     context.store.remove(remove).await.map_err(|error| {
         CniError::new(Code::IO_FAILURE, "the removal could not be recorded").caused_by(&error)
     })?;

@@ -54,6 +54,7 @@ async fn sweep(context: &Context, start: &Start, head: &Head) -> Result<Vec<Endp
             created: Some(entry.created),
             deleted_at: Some(super::asked_at(start)),
             reservation: Reservation::AgentReleases,
+            plugin: None,
         };
         context.store.remove(remove).await.map_err(|error| {
             CniError::new(Code::IO_FAILURE, "the removal could not be recorded").caused_by(&error)

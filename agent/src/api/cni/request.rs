@@ -38,7 +38,9 @@ impl Asked {
             return Err(CniError::new(Code::INVALID_ENVIRONMENT, "CNI_NETNS is missing"));
         }
         let netns = Netns::open_of_peer(&context.proc_root, Pid::from_raw(pid), Path::new(&start.netns))
-            .map_err(|error| CniError::new(Code::UNKNOWN_CONTAINER, "CNI_NETNS cannot be opened").caused_by(&error))?;
+            .map_err(|error| {
+                CniError::new(Code::UNKNOWN_CONTAINER, "CNI_NETNS cannot be opened").caused_by(&error)
+            })?;
         Ok(Self { digest: digest(start), id, conf, args, netns })
     }
 
@@ -96,9 +98,8 @@ pub(super) fn resolve_bridge(name: &BridgeName, ovs: &Ovs) -> Result<String, Cni
     let existing = existing.join(", ");
     match name {
         BridgeName::Bridge(name) if ovs.bridges.contains_key(name) => Ok(name.clone()),
-        BridgeName::Bridge(name) => {
-            Err(CniError::config(format!("bridge `{name}` does not exist")).because(format!("bridges here: {existing}")))
-        }
+        BridgeName::Bridge(name) => Err(CniError::config(format!("bridge `{name}` does not exist"))
+            .because(format!("bridges here: {existing}"))),
         BridgeName::WithUplink(uplink) => {
             let bears = |p: &&crate::dataplane::ports::Port| {
                 p.name == *uplink || p.interfaces.iter().any(|i| i.name == *uplink)
@@ -130,8 +131,7 @@ pub(super) fn with_addresses(mut endpoint: Endpoint, result: &CniResult) -> Endp
         }
     }
     endpoint.gateways = gateways;
-    endpoint.routes =
-        result.routes.iter().map(|r| Route { destination: r.dst, gateway: r.gw }).collect();
+    endpoint.routes = result.routes.iter().map(|r| Route { destination: r.dst, gateway: r.gw }).collect();
     endpoint
 }
 
@@ -147,7 +147,8 @@ fn network(ip: &RequestedIp) -> Option<IpNet> {
 fn digest(start: &Start) -> u64 {
     let parts = [&start.stdin[..], start.args.as_bytes(), start.netns.as_bytes()];
     let bytes = parts.into_iter().flat_map(|part| part.iter().copied().chain([0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    bytes
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// The kernel's own default, where neither the configuration nor the bridge says anything.

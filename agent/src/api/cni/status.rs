@@ -16,8 +16,8 @@ pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Ou
     let unavailable = |msg: String| CniError::new(Code::NOT_AVAILABLE, msg);
     let ovs = context.ports.watch().borrow().clone();
     reachable(&ovs).map_err(|why| unavailable("OVSDB is out of reach".to_owned()).because(why))?;
-    let bridge = resolve_bridge(&conf.bridge, &ovs)
-        .map_err(|error| unavailable(error.msg).because(error.details))?;
+    let bridge =
+        resolve_bridge(&conf.bridge, &ovs).map_err(|error| unavailable(error.msg).because(error.details))?;
     // A bridge without endpoints has no connection yet; one that is wanted and down cannot take any.
     if let Some(Connection::Down { error, .. }) = context.switches.watch().borrow().get(&bridge) {
         let msg = format!("bridge {bridge} does not answer");

@@ -6,14 +6,15 @@ use agent_api::control::v1 as pb;
 use tonic::Status;
 
 use super::Context;
-use super::convert::{accel_reason, of_endpoint};
+use super::convert::of_endpoint;
 use super::endpoints::accel;
 use super::select::{self, Chosen};
 use crate::model::{Entry, PortVlan, State};
 
 pub(super) fn reply(context: &Context, request: pb::AccelRequest) -> Result<pb::AccelReply, Status> {
     let status = context.reconcile.status();
-    let on = status.endpoints.values().filter(|e| e.not_accelerated.is_empty() && e.state == State::Ready).count();
+    let on =
+        status.endpoints.values().filter(|e| e.not_accelerated.is_empty() && e.state == State::Ready).count();
     let summary = Some(super::status::summary(context, on, status.endpoints.len().saturating_sub(on)));
     let Some(pair) = request.explain else {
         return Ok(pb::AccelReply { summary, endpoints: list(context), pairs: Vec::new() });
@@ -52,20 +53,26 @@ fn chosen(context: &Context, text: &str) -> Result<Vec<Arc<Entry>>, Status> {
 fn explain(context: &Context, from: &Entry, to: &Entry) -> pb::AccelPair {
     let (a, b) = (&from.endpoint, &to.endpoint);
     let status = context.reconcile.status();
+    let leased = context.bpf.lease_left() > std::time::Duration::ZERO;
     let mut conditions = vec![
-        condition(a.bridge == b.bridge, "both are on the same bridge"),
-        condition(a.vlan == b.vlan && matches!(a.vlan, PortVlan::Access(_)), "both are in the same VLAN"),
-        condition(a.mtu <= b.mtu, "the receiver's MTU is not smaller"),
-        condition(context.bpf.lease_left() > std::time::Duration::ZERO, "the agent holds the lease"),
+        condition(a.bridge == b.bridge, "same_bridge", "both are on the same bridge"),
+        condition(
+            a.vlan == b.vlan && matches!(a.vlan, PortVlan::Access(_)),
+            "same_vlan",
+            "both are in the same VLAN",
+        ),
+        condition(a.mtu <= b.mtu, "unequal_mtu", "the receiver's MTU is not smaller"),
+        condition(leased, "lease", "the agent holds the lease"),
     ];
     for entry in [from, to] {
         let title = entry.endpoint.title();
         match status.endpoints.get(&entry.endpoint.id) {
             Some(seen) if seen.state == State::Ready => {
                 let blockers = seen.not_accelerated.iter();
-                conditions.extend(blockers.map(|why| condition(false, &format!("{title}: {why}"))));
+                conditions
+                    .extend(blockers.map(|why| condition(false, why.code(), &format!("{title}: {why}"))));
             }
-            _ => conditions.push(condition(false, &format!("{title} is not ready"))),
+            _ => conditions.push(condition(false, "not_ready", &format!("{title} is not ready"))),
         }
     }
     pb::AccelPair {
@@ -76,6 +83,6 @@ fn explain(context: &Context, from: &Entry, to: &Entry) -> pb::AccelPair {
     }
 }
 
-fn condition(met: bool, text: &str) -> pb::AccelCondition {
-    pb::AccelCondition { reason: Some(accel_reason(text)), met }
+fn condition(met: bool, code: &str, text: &str) -> pb::AccelCondition {
+    pb::AccelCondition { reason: Some(pb::AccelReason { code: code.to_owned(), text: text.to_owned() }), met }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent_api::control::v1 as pb;
 
 use crate::clock::unix_ns;
-use crate::model::{Endpoint, EndpointId, GuardMode, Intent, PortVlan, Stage};
+use crate::model::{Endpoint, EndpointId, GuardMode, Intent, Obstacle, PortVlan, Stage};
 
 /// An endpoint's names, with its pod as far as the intent still knows it.
 pub(super) fn reference(intent: &Intent, id: &EndpointId) -> pb::EndpointRef {
@@ -67,7 +67,11 @@ pub(super) fn vlan(vlan: &PortVlan) -> pb::Vlan {
         PortVlan::Trunk { vlans, native } => (Mode::Trunk, *native, vlans.clone()),
         PortVlan::Unset => (Mode::Unset, None, Vec::new()),
     };
-    pb::Vlan { mode: mode.into(), tag: tag.map(u32::from), trunks: trunks.into_iter().map(u32::from).collect() }
+    pb::Vlan {
+        mode: mode.into(),
+        tag: tag.map(u32::from),
+        trunks: trunks.into_iter().map(u32::from).collect(),
+    }
 }
 
 /// A reason from its number in cookies and counters; the contract uses the same numbers.
@@ -84,8 +88,6 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A reason of acceleration: its text is the agent's phrase, its code the same in one word.
-pub(super) fn accel_reason(text: &str) -> pb::AccelReason {
-    let code = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
-    pb::AccelReason { code, text: text.to_owned() }
+pub(super) fn obstacle(obstacle: Obstacle) -> pb::AccelReason {
+    pb::AccelReason { code: obstacle.code().to_owned(), text: obstacle.text().to_owned() }
 }

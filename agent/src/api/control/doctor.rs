@@ -20,7 +20,12 @@ pub(super) async fn reply(context: &Context) -> pb::DoctorReply {
 }
 
 fn ok(name: &str, what: impl Into<String>) -> pb::Check {
-    pb::Check { name: name.to_owned(), outcome: pb::Outcome::Ok.into(), what: what.into(), mend: String::new() }
+    pb::Check {
+        name: name.to_owned(),
+        outcome: pb::Outcome::Ok.into(),
+        what: what.into(),
+        mend: String::new(),
+    }
 }
 
 fn bad(name: &str, outcome: pb::Outcome, what: impl Into<String>, mend: impl Into<String>) -> pb::Check {
@@ -31,7 +36,9 @@ fn maps(context: &Context) -> pb::Check {
     let name = "eBPF maps";
     let dir = context.config.bpf_dir.display();
     match context.bpf.counters(0) {
-        Err(error) => bad(name, pb::Outcome::Fail, chain(&error), format!("look at {dir} and restart the agent")),
+        Err(error) => {
+            bad(name, pb::Outcome::Fail, chain(&error), format!("look at {dir} and restart the agent"))
+        }
         Ok(counters) => {
             let lost = counters.of(Counter::FactsLost);
             let unbound = counters.dropped(Reason::Unbound);
@@ -57,8 +64,12 @@ fn maps(context: &Context) -> pb::Check {
 fn programs(context: &Context) -> pb::Check {
     let name = "eBPF programs";
     let status = context.reconcile.status();
-    let without: Vec<_> =
-        status.endpoints.iter().filter(|(_, s)| s.ifindex.is_some() && s.attached.is_none()).map(|(id, _)| id.to_string()).collect();
+    let without: Vec<_> = status
+        .endpoints
+        .iter()
+        .filter(|(_, s)| s.ifindex.is_some() && s.attached.is_none())
+        .map(|(id, _)| id.to_string())
+        .collect();
     if let Some(fault) = status.faults.get("bpf") {
         return bad(name, pb::Outcome::Fail, fault, "see the agent's log");
     }
@@ -66,7 +77,12 @@ fn programs(context: &Context) -> pb::Check {
         let kind = status.endpoints.values().find_map(|s| s.attached).unwrap_or("no endpoint yet");
         return ok(name, format!("on every host veth ({kind})"));
     }
-    bad(name, pb::Outcome::Fail, format!("missing on {}", without.join(", ")), "see agentctl endpoints for the error")
+    bad(
+        name,
+        pb::Outcome::Fail,
+        format!("missing on {}", without.join(", ")),
+        "see agentctl endpoints for the error",
+    )
 }
 
 fn database(context: &Context) -> pb::Check {
@@ -77,21 +93,28 @@ fn database(context: &Context) -> pb::Check {
             name,
             pb::Outcome::Fail,
             error,
-            format!("is ovsdb-server running, and is {} its socket (ovs.db)?", context.config.ovs.db.display()),
+            format!(
+                "is ovsdb-server running, and is {} its socket (ovs.db)?",
+                context.config.ovs.db.display()
+            ),
         ),
-        crate::dataplane::ports::State::Connected if ovs.lock == crate::dataplane::ports::Lock::Waiting => bad(
-            name,
-            pb::Outcome::Fail,
-            "another agent holds the OVSDB lock `underpass`",
-            "only one agent may work on a database: stop the other",
-        ),
+        crate::dataplane::ports::State::Connected if ovs.lock == crate::dataplane::ports::Lock::Waiting => {
+            bad(
+                name,
+                pb::Outcome::Fail,
+                "another agent holds the OVSDB lock `underpass`",
+                "only one agent may work on a database: stop the other",
+            )
+        }
         crate::dataplane::ports::State::Connected if ovs.next_cfg > ovs.cur_cfg => bad(
             name,
             pb::Outcome::Warn,
             format!("ovs-vswitchd has carried out configuration {} of {}", ovs.cur_cfg, ovs.next_cfg),
             "if this stays, ovs-vswitchd is stopped or stuck: look at its log",
         ),
-        crate::dataplane::ports::State::Connected => ok(name, format!("connected, Open vSwitch {}", ovs.version)),
+        crate::dataplane::ports::State::Connected => {
+            ok(name, format!("connected, Open vSwitch {}", ovs.version))
+        }
     }
 }
 
@@ -136,7 +159,8 @@ async fn orphans(context: &Context) -> pb::Check {
     if let Ok(veths) = context.links.observe().await {
         for (ifname, veth) in &veths {
             let id = veth.alias.as_deref().and_then(crate::model::EndpointId::from_alias);
-            if id.is_some_and(|id| !intent.endpoints.contains_key(&id) && !intent.removals.contains_key(&id)) {
+            if id.is_some_and(|id| !intent.endpoints.contains_key(&id) && !intent.removals.contains_key(&id))
+            {
                 found.push(ifname.clone());
             }
         }

@@ -25,10 +25,11 @@ impl OpenFlowCounts {
         let bridges: Vec<String> = context.switches.watch().borrow().keys().cloned().collect();
         let mut counts = Self::default();
         for bridge in bridges {
-            let Ok(dump) = context.switches.dump(&bridge, DumpScope::Guard(block)).await else { continue };
+            let Ok(dump) = context.switches.dump(&bridge, DumpScope::Owned(block)).await else { continue };
             for entry in dump.flows {
                 if let Some(cookie) = Cookie::parse(entry.flow.cookie) {
-                    *counts.0.entry((cookie.slot, cookie.kind)).or_default() += entry.packet_count.unwrap_or_default();
+                    *counts.0.entry((cookie.slot, cookie.kind)).or_default() +=
+                        entry.packet_count.unwrap_or_default();
                 }
             }
         }
@@ -41,7 +42,8 @@ impl OpenFlowCounts {
 
     /// Frames that came in through the hook and were not dropped.
     pub(super) fn passed(&self, slot: u32) -> u64 {
-        let dropped: u64 = Reason::ALL.iter().filter(|r| **r != Reason::Allow).map(|r| self.of(slot, *r as u8)).sum();
+        let dropped: u64 =
+            Reason::ALL.iter().filter(|r| **r != Reason::Allow).map(|r| self.of(slot, *r as u8)).sum();
         self.of(slot, 0).saturating_sub(dropped)
     }
 }
@@ -82,7 +84,10 @@ pub(super) async fn produce(
         let item = pb::EndpointDrops { endpoint, reasons, last: last.map(|o| event(&intent, &o)), slot };
         out.send(pb::DropsReply { item: Some(pb::drops_reply::Item::Counters(item)) }).await?;
     }
-    while watch {
+    if !watch {
+        return Ok(());
+    }
+    loop {
         let received = tokio::select! {
             received = live.recv() => received,
             () = out.closed() => return Ok(()),
@@ -101,7 +106,6 @@ pub(super) async fn produce(
         };
         out.send(pb::DropsReply { item: Some(item) }).await?;
     }
-    Ok(())
 }
 
 fn owner<'a>(intent: &'a Intent, offence: &Offence) -> Option<&'a crate::model::Entry> {

@@ -5,12 +5,15 @@ use ebpf::abi::Counter;
 use tonic::Status;
 
 use super::Context;
-use super::convert::{accel_reason, guard_mode, hook, moment, of_endpoint, stage, vlan};
+use super::convert::{guard_mode, hook, moment, obstacle, of_endpoint, stage, vlan};
 use super::drops::{OpenFlowCounts, reasons};
 use super::select;
 use crate::model::{EndpointStatus, Entry, State};
 
-pub(super) async fn reply(context: &Context, request: &pb::EndpointsRequest) -> Result<pb::EndpointsReply, Status> {
+pub(super) async fn reply(
+    context: &Context,
+    request: &pb::EndpointsRequest,
+) -> Result<pb::EndpointsReply, Status> {
     let chosen = select::endpoints(context, &request.endpoint)?;
     let intent = context.store.intent();
     let status = context.reconcile.status();
@@ -19,8 +22,9 @@ pub(super) async fn reply(context: &Context, request: &pb::EndpointsRequest) -> 
         let on_bridge = request.bridge.is_empty() || e.endpoint.bridge == request.bridge;
         on_bridge && chosen.contains(&e.endpoint.id)
     });
-    let mut endpoints: Vec<_> =
-        wanted.map(|entry| describe(context, entry, status.endpoints.get(&entry.endpoint.id), &counts)).collect();
+    let mut endpoints: Vec<_> = wanted
+        .map(|entry| describe(context, entry, status.endpoints.get(&entry.endpoint.id), &counts))
+        .collect();
     endpoints.sort_by(|a, b| a.r#ref.as_ref().map(|r| &r.id).cmp(&b.r#ref.as_ref().map(|r| &r.id)));
     Ok(pb::EndpointsReply { endpoints })
 }
@@ -89,7 +93,7 @@ fn state(status: &EndpointStatus) -> pb::EndpointState {
 pub(super) fn accel(context: &Context, slot: u32, status: Option<&EndpointStatus>) -> pb::EndpointAccel {
     let counters = context.bpf.counters(slot).unwrap_or_default();
     let reasons: Vec<_> =
-        status.map(|s| s.not_accelerated.iter().map(|text| accel_reason(text)).collect()).unwrap_or_default();
+        status.map(|s| s.not_accelerated.iter().copied().map(obstacle).collect()).unwrap_or_default();
     pb::EndpointAccel {
         on: reasons.is_empty() && status.is_some_and(|s| s.state == State::Ready),
         reasons,

@@ -56,11 +56,17 @@ fn table(block: Block, text: &str) -> Result<TableId, Status> {
         return Ok(*table);
     }
     let names: Vec<_> = block.names().iter().map(|(_, name)| *name).collect();
-    let unknown = || Status::invalid_argument(format!("`{text}` is no table: a number, or one of {}", names.join(", ")));
+    let unknown = || {
+        Status::invalid_argument(format!("`{text}` is no table: a number, or one of {}", names.join(", ")))
+    };
     text.parse().map(TableId).map_err(|_| unknown())
 }
 
-pub(super) async fn produce(context: Context, wanted: Wanted, out: Outlet<pb::FlowsReply>) -> Result<(), Status> {
+pub(super) async fn produce(
+    context: Context,
+    wanted: Wanted,
+    out: Outlet<pb::FlowsReply>,
+) -> Result<(), Status> {
     let bridges: Vec<String> = context.switches.watch().borrow().keys().cloned().collect();
     let intent = context.store.intent();
     for bridge in bridges.into_iter().filter(|b| wanted.bridge.is_empty() || *b == wanted.bridge) {

@@ -36,7 +36,8 @@ pub(super) fn endpoints(context: &Context, text: &str) -> Result<Chosen, Status>
         return Ok(Chosen::All);
     }
     let intent = context.store.intent();
-    let found = intent.endpoints.values().filter(|entry| is_named(entry, text)).map(|e| e.endpoint.id.clone());
+    let found =
+        intent.endpoints.values().filter(|entry| is_named(entry, text)).map(|e| e.endpoint.id.clone());
     let found: Vec<_> = found.collect();
     if found.is_empty() {
         return Err(Status::not_found(format!("no endpoint or pod `{text}` on this node")));
@@ -48,6 +49,9 @@ fn is_named(entry: &Arc<Entry>, text: &str) -> bool {
     let endpoint = &entry.endpoint;
     let pod = endpoint.pod.as_ref().map(|p| format!("{}/{}", p.namespace, p.name));
     let prefix = text.len() >= SHORTEST_PREFIX && endpoint.id.container.starts_with(text);
-    endpoint.title() == text || endpoint.id.to_string() == text || pod.as_deref() == Some(text) || prefix
+    endpoint.title() == text
+        || endpoint.id.to_string() == text
+        || pod.as_deref() == Some(text)
+        || prefix
         || endpoint.id.container == text
 }

@@ -33,7 +33,9 @@ pub(super) fn reply(context: &Context) -> pb::StatusReply {
         pid: std::process::id(),
         started_unix_ns: moment(Some(context.started)),
         node: std::env::var("NODE_NAME").unwrap_or_default(),
-        kernel: nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default(),
+        kernel: nix::sys::utsname::uname()
+            .map(|u| u.release().to_string_lossy().into_owned())
+            .unwrap_or_default(),
         ovs_version: ovs.version.clone(),
         ready: life == Life::Ready,
         not_ready: match life {

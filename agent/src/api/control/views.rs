@@ -11,7 +11,10 @@ use crate::clock::unix_ns;
 use crate::events::Event;
 use crate::model::{GatewayState, Intent, PortVlan};
 
-pub(super) async fn conflicts(context: &Context, request: &pb::ConflictsRequest) -> Result<pb::ConflictsReply, Status> {
+pub(super) async fn conflicts(
+    context: &Context,
+    request: &pb::ConflictsRequest,
+) -> Result<pb::ConflictsReply, Status> {
     let chosen = match select::endpoints(context, &request.endpoint) {
         Ok(chosen) => chosen,
         // A failed ADD leaves a conflict but no endpoint: its container id is all there is to ask by.
@@ -24,7 +27,8 @@ pub(super) async fn conflicts(context: &Context, request: &pb::ConflictsRequest)
 
 async fn by_container(context: &Context, text: &str) -> Option<pb::ConflictsReply> {
     let outcomes = context.outcomes.borrow().clone();
-    let named = |c: &&crate::model::ConflictView| c.endpoint.to_string() == text || c.endpoint.container == text;
+    let named =
+        |c: &&crate::model::ConflictView| c.endpoint.to_string() == text || c.endpoint.container == text;
     let found: Vec<_> = outcomes.conflicts.iter().filter(named).cloned().collect();
     if found.is_empty() { None } else { Some(reply(context, found).await) }
 }
@@ -39,7 +43,10 @@ async fn reply(context: &Context, mut found: Vec<crate::model::ConflictView>) ->
             endpoint: Some(reference(&intent, &view.endpoint)),
             address: view.address.to_string(),
             foreign_mac: view.mac.to_string(),
-            seen_on: names.get(&view.ifindex).cloned().unwrap_or_else(|| format!("interface {}", view.ifindex)),
+            seen_on: names
+                .get(&view.ifindex)
+                .cloned()
+                .unwrap_or_else(|| format!("interface {}", view.ifindex)),
             first_seen_unix_ns: unix_ns(view.first_seen),
             last_seen_unix_ns: unix_ns(view.last_seen),
             count: view.count,
@@ -68,14 +75,18 @@ fn untagged(vlan: &PortVlan) -> u32 {
     vlan.untagged().map_or(0, u32::from)
 }
 
-pub(super) fn gateways(context: &Context, request: &pb::GatewaysRequest) -> Result<pb::GatewaysReply, Status> {
+pub(super) fn gateways(
+    context: &Context,
+    request: &pb::GatewaysRequest,
+) -> Result<pb::GatewaysReply, Status> {
     let ovs = context.ports.watch().borrow().clone();
     if !request.bridge.is_empty() && !ovs.bridges.contains_key(&request.bridge) {
         return Err(Status::not_found(format!("no bridge `{}`", request.bridge)));
     }
     let intent = context.store.intent();
     let outcomes = context.outcomes.borrow().clone();
-    let wanted = outcomes.gateways.iter().filter(|(k, _)| request.bridge.is_empty() || k.bridge == request.bridge);
+    let wanted =
+        outcomes.gateways.iter().filter(|(k, _)| request.bridge.is_empty() || k.bridge == request.bridge);
     let gateways = wanted.map(|(key, view)| pb::Gateway {
         bridge: key.bridge.clone(),
         vlan: u32::from(key.vlan),
@@ -115,7 +126,10 @@ pub(super) async fn events(
     for event in recent.iter().filter(|e| wanted(e)) {
         out.send(item(&context.store.intent(), event)).await?;
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         let received = tokio::select! {
             received = live.recv() => received,
             () = out.closed() => return Ok(()),
@@ -129,7 +143,6 @@ pub(super) async fn events(
             Err(RecvError::Closed) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 fn item(intent: &Intent, event: &Event) -> pb::EventsReply {

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::StreamExt as _;
 use ipnet::IpNet;
 use nix::errno::Errno;
 use tokio::sync::watch;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use ovsdb::Uuid;
 
 use super::request::PortVlan;
+use crate::model::Obstacle;
 
 /// One state of the database and of the connection to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,15 +60,11 @@ impl Ovs {
         self.state == State::Connected
     }
 
-    /// Why nothing on this bridge may be accelerated, in words for an operator; empty if it may.
-    pub fn accel_blockers(&self, bridge: &str) -> Vec<String> {
-        let Some(bridge) = self.bridges.get(bridge) else {
-            return vec![format!("bridge {bridge} does not exist")];
-        };
+    /// Why nothing on this bridge may be accelerated; empty if it may.
+    pub fn accel_blockers(&self, bridge: &str) -> Vec<Obstacle> {
+        let Some(bridge) = self.bridges.get(bridge) else { return vec![Obstacle::NoBridge] };
         let mut blockers = bridge.accel_blockers();
-        if self.hw_offload {
-            blockers.push("hardware offload is on (Open_vSwitch other_config:hw-offload)".to_owned());
-        }
+        blockers.extend(self.hw_offload.then_some(Obstacle::HwOffload));
         blockers
     }
 }
@@ -141,13 +138,12 @@ impl Bridge {
         configured.unwrap_or(300).max(15)
     }
 
-    fn accel_blockers(&self) -> Vec<String> {
+    fn accel_blockers(&self) -> Vec<Obstacle> {
         let conditions = [
-            (self.is_userspace(), "the bridge runs on the userspace datapath"),
-            (!self.flood_vlans.is_empty(), "the bridge has flood_vlans"),
+            (self.is_userspace(), Obstacle::UserspaceDatapath),
+            (!self.flood_vlans.is_empty(), Obstacle::FloodVlans),
         ];
-        let features = self.features.iter().map(|feature| feature.words().to_owned());
-        words(conditions).into_iter().chain(features).collect()
+        applying(conditions).chain(self.features.iter().map(|feature| feature.obstacle())).collect()
     }
 }
 
@@ -171,15 +167,15 @@ pub enum Feature {
 }
 
 impl Feature {
-    fn words(self) -> &'static str {
+    fn obstacle(self) -> Obstacle {
         match self {
-            Self::Mirror => "the bridge has a mirror",
-            Self::SFlow => "the bridge exports sFlow",
-            Self::Ipfix => "the bridge exports IPFIX",
-            Self::NetFlow => "the bridge exports NetFlow",
-            Self::Sampling => "a Flow_Sample_Collector_Set samples the bridge",
-            Self::Stp => "the bridge runs STP",
-            Self::Rstp => "the bridge runs RSTP",
+            Self::Mirror => Obstacle::Mirror,
+            Self::SFlow => Obstacle::SFlow,
+            Self::Ipfix => Obstacle::Ipfix,
+            Self::NetFlow => Obstacle::NetFlow,
+            Self::Sampling => Obstacle::Sampling,
+            Self::Stp => Obstacle::Stp,
+            Self::Rstp => Obstacle::Rstp,
         }
     }
 }
@@ -244,16 +240,16 @@ impl Port {
         self.tag == wanted.tag && self.vlan_mode == wanted.mode && self.trunks == wanted.trunks
     }
 
-    /// Why no frame from or to this port may be accelerated, in words for an operator; empty if it may.
-    pub fn accel_blockers(&self) -> Vec<String> {
+    /// Why no frame from or to this port may be accelerated; empty if it may.
+    pub fn accel_blockers(&self) -> Vec<Obstacle> {
         let conditions = [
-            (self.is_protected, "the port is protected"),
-            (self.has_qos, "the port has a QoS record"),
-            (self.interfaces.iter().any(Interface::is_policed), "the port is policed"),
-            (self.access_vlan().is_none(), "the port is a trunk"),
-            (self.is_bond(), "the port is a bond"),
+            (self.is_protected, Obstacle::Protected),
+            (self.has_qos, Obstacle::Qos),
+            (self.interfaces.iter().any(Interface::is_policed), Obstacle::Policing),
+            (self.access_vlan().is_none(), Obstacle::Trunk),
+            (self.is_bond(), Obstacle::Bond),
         ];
-        words(conditions)
+        applying(conditions).collect()
     }
 }
 
@@ -409,8 +405,8 @@ pub enum LinkState {
     Down,
 }
 
-fn words<const N: usize>(conditions: [(bool, &str); N]) -> Vec<String> {
-    conditions.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text.to_owned()).collect()
+fn applying<const N: usize>(conditions: [(bool, Obstacle); N]) -> impl Iterator<Item = Obstacle> {
+    conditions.into_iter().filter(|(holds, _)| *holds).map(|(_, obstacle)| obstacle)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::model::Obstacle;
 
 /// Long enough for a machine that builds at the same time.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -406,7 +407,7 @@ async fn conditions_against_acceleration_are_seen_as_they_come_and_go() {
     let mut ovs = handle.watch();
     until(&mut ovs, |ovs| ovs.is_current()).await;
     handle.add_port(new_port("v1", PortVlan::Access(5))).await.unwrap();
-    let mut check = async |args: &[&str], expected: &[&str]| {
+    let mut check = async |args: &[&str], expected: &[Obstacle]| {
         switch.vsctl(args);
         let blockers = |ovs: &Ovs| {
             let mut blockers = ovs.accel_blockers("br1");
@@ -417,7 +418,7 @@ async fn conditions_against_acceleration_are_seen_as_they_come_and_go() {
     };
     check(
         &["--", "--id=@m", "create", "mirror", "name=m", "--", "set", "bridge", "br1", "mirrors=@m"],
-        &["the bridge has a mirror"],
+        &[Obstacle::Mirror],
     )
     .await;
     check(&["clear", "bridge", "br1", "mirrors"], &[]).await;
@@ -434,7 +435,7 @@ async fn conditions_against_acceleration_are_seen_as_they_come_and_go() {
             "br1",
             "sflow=@s",
         ],
-        &["the bridge exports sFlow"],
+        &[Obstacle::SFlow],
     )
     .await;
     check(&["clear", "bridge", "br1", "sflow"], &[]).await;
@@ -451,23 +452,23 @@ async fn conditions_against_acceleration_are_seen_as_they_come_and_go() {
             "id=1",
             "bridge=@b",
         ],
-        &["a Flow_Sample_Collector_Set samples the bridge"],
+        &[Obstacle::Sampling],
     )
     .await;
     check(&["--all", "destroy", "Flow_Sample_Collector_Set"], &[]).await;
-    check(&["set", "interface", "v1", "ingress_policing_rate=1000"], &["the port is policed"]).await;
+    check(&["set", "interface", "v1", "ingress_policing_rate=1000"], &[Obstacle::Policing]).await;
     check(&["set", "interface", "v1", "ingress_policing_rate=0"], &[]).await;
     check(
         &["--", "--id=@q", "create", "qos", "type=linux-htb", "--", "set", "port", "v1", "qos=@q"],
-        &["the port has a QoS record"],
+        &[Obstacle::Qos],
     )
     .await;
     check(&["clear", "port", "v1", "qos"], &[]).await;
-    check(&["set", "port", "v1", "protected=true"], &["the port is protected"]).await;
+    check(&["set", "port", "v1", "protected=true"], &[Obstacle::Protected]).await;
     check(&["set", "port", "v1", "protected=false"], &[]).await;
     check(
         &["set", "bridge", "br1", "stp_enable=true", "flood_vlans=7"],
-        &["the bridge has flood_vlans", "the bridge runs STP"],
+        &[Obstacle::FloodVlans, Obstacle::Stp],
     )
     .await;
 }

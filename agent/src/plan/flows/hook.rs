@@ -8,10 +8,10 @@ use super::{ACCEPTED, Block, Bound, Rules, accept_action, from_port};
 pub(super) fn shared(rules: &mut Rules) {
     let block = rules.block;
     for table in [block.l2(), block.arp(), block.ipv4(), block.ipv6(), block.icmp6()] {
-        let floor = rules.structure(table, 0, Match::new());
+        let floor = Rules::structure(table, 0, Match::new());
         rules.insert(floor);
     }
-    let accept = rules.structure(block.accept(), 0, Match::new()).apply(accept_action());
+    let accept = Rules::structure(block.accept(), 0, Match::new()).apply(accept_action());
     rules.insert(accept);
 }
 
@@ -22,7 +22,7 @@ pub(super) fn shared(rules: &mut Rules) {
 pub(super) fn endpoint(rules: &mut Rules, endpoint: &Bound) {
     let not_yet = from_port(endpoint).reg(15, 0, ACCEPTED);
     let l2 = rules.block.l2();
-    let hook = rules.structure(Block::HOOK, Block::HOOK_PRIORITY, not_yet);
+    let hook = Rules::structure(Block::HOOK, Block::HOOK_PRIORITY, not_yet);
     let cookie = super::Cookie { kind: 0, slot: endpoint.slot.index };
     rules.insert(hook.cookie(cookie.encode()).goto(l2));
 }

@@ -18,7 +18,7 @@ fn bound() -> Bound {
 }
 
 fn text(endpoints: &[Bound]) -> String {
-    desired(Block::new(220), endpoints).values().map(|flow| format!("{flow}\n")).collect()
+    desired(Block::new(220), endpoints).values().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn check(endpoint: &Bound, expected: &str) {
@@ -39,12 +39,18 @@ fn an_ipv4_endpoint_has_17_flows_beside_the_shared_ones() {
 
 #[test]
 fn the_hook_takes_what_is_not_accepted_yet() {
-    check(&bound(), "cookie=0x5550010000000001,table=0,priority=65520,reg15=0/0x80000000,in_port=1 actions=goto_table:220");
+    check(
+        &bound(),
+        "cookie=0x5550010000000001,table=0,priority=65520,reg15=0/0x80000000,in_port=1 actions=goto_table:220",
+    );
 }
 
 #[test]
 fn an_endpoint_without_ipv6_drops_it_in_the_first_table() {
-    check(&bound(), "cookie=0x5550010800000001,table=220,priority=200,ipv6,in_port=1,dl_src=02:00:00:00:00:01 actions=drop");
+    check(
+        &bound(),
+        "cookie=0x5550010800000001,table=220,priority=200,ipv6,in_port=1,dl_src=02:00:00:00:00:01 actions=drop",
+    );
 }
 
 #[test]

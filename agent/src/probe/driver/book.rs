@@ -24,7 +24,13 @@ impl Book {
         }
     }
 
-    pub(super) fn note_at_add(&mut self, id: &EndpointId, station: &Station, sighting: &Sighting, events: &Events) {
+    pub(super) fn note_at_add(
+        &mut self,
+        id: &EndpointId,
+        station: &Station,
+        sighting: &Sighting,
+        events: &Events,
+    ) {
         tell(self.book.note_at_add(holder(id, station), sighting), events);
     }
 
@@ -40,7 +46,9 @@ impl Book {
         }
         let after = self.book.views();
         for ended in before.iter().filter(|b| b.active) {
-            let same = |a: &&ConflictView| (&a.endpoint, a.address, a.mac) == (&ended.endpoint, ended.address, ended.mac);
+            let same = |a: &&ConflictView| {
+                (&a.endpoint, a.address, a.mac) == (&ended.endpoint, ended.address, ended.mac)
+            };
             if after.iter().find(same).is_none_or(|a| !a.active) {
                 let text = format!("{} no longer claims {}", ended.mac, ended.address);
                 events.record(EventKind::ConflictGone, Some(&ended.endpoint), text);

@@ -78,11 +78,18 @@ impl Gateways {
     }
 
     /// Lets time pass: questions to send; events are told.
-    pub(super) fn tick(&mut self, now: Duration, bpf: &Bpf, stations: &Stations, events: &Events) -> Vec<Letter> {
+    pub(super) fn tick(
+        &mut self,
+        now: Duration,
+        bpf: &Bpf,
+        stations: &Stations,
+        events: &Events,
+    ) -> Vec<Letter> {
         let mut letters = Vec::new();
         self.retry = None;
         for (key, watched) in &mut self.watched {
-            let entry = bpf.watch(&AddrKey::new(watched.bridge_index, key.vlan, mapped(key.address))).ok().flatten();
+            let entry =
+                bpf.watch(&AddrKey::new(watched.bridge_index, key.vlan, mapped(key.address))).ok().flatten();
             // Without an entry in the map an answer would go unseen: the reconciler writes it in a moment.
             let Some(entry) = entry else {
                 self.retry = Some(now + ENTRY_PAUSE);
@@ -141,10 +148,15 @@ fn tell(key: &GatewayKey, transition: Transition, events: &Events) {
     match transition {
         Transition::Reachable { mac } => tracing::info!(%address, %place, %mac, "gateway reachable"),
         Transition::Lost { .. } => {
-            events.record(EventKind::GatewayLost, None, format!("{place}: gateway {address} does not answer"));
+            events.record(
+                EventKind::GatewayLost,
+                None,
+                format!("{place}: gateway {address} does not answer"),
+            );
         }
         Transition::Back { lost_for } => {
-            let text = format!("{place}: gateway {address} answers again after {:.1} s", lost_for.as_secs_f32());
+            let text =
+                format!("{place}: gateway {address} answers again after {:.1} s", lost_for.as_secs_f32());
             events.record(EventKind::GatewayBack, None, text);
         }
         Transition::MacChanged { old, new } => {

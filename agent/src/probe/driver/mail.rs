@@ -50,11 +50,17 @@ impl Mail {
 
     pub(super) fn follow(&mut self, stations: &Stations, now: Duration) {
         let alive = |id: &EndpointId, created: Generation| {
-            stations.by_id.get(id).is_some_and(|s| s.created == created && matches!(s.role, Role::Open { .. }))
+            stations
+                .by_id
+                .get(id)
+                .is_some_and(|s| s.created == created && matches!(s.role, Role::Open { .. }))
         };
         self.announcements.retain(|id, a| alive(id, a.station.created));
         self.self_frames.retain(|id, f| {
-            stations.by_id.get(id).is_some_and(|s| s.self_frame_every.is_some() && s.created == f.station.created)
+            stations
+                .by_id
+                .get(id)
+                .is_some_and(|s| s.self_frame_every.is_some() && s.created == f.station.created)
         });
         for (id, station) in &stations.by_id {
             let Some(every) = station.self_frame_every else { continue };

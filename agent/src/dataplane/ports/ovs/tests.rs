@@ -56,7 +56,7 @@ pub(in super::super) fn interface(port: &mut Port) -> &mut Interface {
     &mut Arc::get_mut(&mut port.interfaces).unwrap()[0]
 }
 
-fn blockers(change: impl FnOnce(&mut Ovs, &mut Bridge)) -> Vec<String> {
+fn blockers(change: impl FnOnce(&mut Ovs, &mut Bridge)) -> Vec<Obstacle> {
     let mut ovs = Ovs::unknown(Instant::now());
     let mut bridge = bridge();
     change(&mut ovs, &mut bridge);
@@ -66,55 +66,49 @@ fn blockers(change: impl FnOnce(&mut Ovs, &mut Bridge)) -> Vec<String> {
 
 #[test]
 fn a_plain_access_port_of_a_plain_bridge_may_be_accelerated() {
-    assert_eq!(blockers(|_, _| ()), Vec::<String>::new());
-    assert_eq!(port().accel_blockers(), Vec::<String>::new());
+    assert_eq!(blockers(|_, _| ()), []);
+    assert_eq!(port().accel_blockers(), []);
 }
 
 #[test]
 fn each_condition_of_a_bridge_stops_acceleration_by_name() {
     type Change = fn(&mut Ovs, &mut Bridge);
-    let conditions: [(Change, &str); 10] = [
-        (|_, bridge| bridge.datapath_type = "netdev".to_owned(), "the bridge runs on the userspace datapath"),
-        (|_, bridge| bridge.features = [Feature::Mirror].into(), "the bridge has a mirror"),
-        (|_, bridge| bridge.features = [Feature::SFlow].into(), "the bridge exports sFlow"),
-        (|_, bridge| bridge.features = [Feature::Ipfix].into(), "the bridge exports IPFIX"),
-        (|_, bridge| bridge.features = [Feature::NetFlow].into(), "the bridge exports NetFlow"),
-        (
-            |_, bridge| bridge.features = [Feature::Sampling].into(),
-            "a Flow_Sample_Collector_Set samples the bridge",
-        ),
-        (|_, bridge| bridge.features = [Feature::Stp].into(), "the bridge runs STP"),
-        (|_, bridge| bridge.features = [Feature::Rstp].into(), "the bridge runs RSTP"),
-        (|_, bridge| bridge.flood_vlans = BTreeSet::from([5]), "the bridge has flood_vlans"),
-        (|ovs, _| ovs.hw_offload = true, "hardware offload is on (Open_vSwitch other_config:hw-offload)"),
+    let conditions: [(Change, Obstacle); 10] = [
+        (|_, bridge| bridge.datapath_type = "netdev".to_owned(), Obstacle::UserspaceDatapath),
+        (|_, bridge| bridge.features = [Feature::Mirror].into(), Obstacle::Mirror),
+        (|_, bridge| bridge.features = [Feature::SFlow].into(), Obstacle::SFlow),
+        (|_, bridge| bridge.features = [Feature::Ipfix].into(), Obstacle::Ipfix),
+        (|_, bridge| bridge.features = [Feature::NetFlow].into(), Obstacle::NetFlow),
+        (|_, bridge| bridge.features = [Feature::Sampling].into(), Obstacle::Sampling),
+        (|_, bridge| bridge.features = [Feature::Stp].into(), Obstacle::Stp),
+        (|_, bridge| bridge.features = [Feature::Rstp].into(), Obstacle::Rstp),
+        (|_, bridge| bridge.flood_vlans = BTreeSet::from([5]), Obstacle::FloodVlans),
+        (|ovs, _| ovs.hw_offload = true, Obstacle::HwOffload),
     ];
     for (change, expected) in conditions {
         assert_eq!(blockers(change), [expected]);
     }
-    assert_eq!(Ovs::unknown(Instant::now()).accel_blockers("br9"), ["bridge br9 does not exist"]);
+    assert_eq!(Ovs::unknown(Instant::now()).accel_blockers("br9"), [Obstacle::NoBridge]);
 }
 
 #[test]
 fn each_condition_of_a_port_stops_acceleration_by_name() {
-    let check = |change: fn(&mut Port), expected: &[&str]| {
+    let check = |change: fn(&mut Port), expected: &[Obstacle]| {
         let mut port = port();
         change(&mut port);
         assert_eq!(port.accel_blockers(), expected);
     };
-    check(|port| port.is_protected = true, &["the port is protected"]);
-    check(|port| port.has_qos = true, &["the port has a QoS record"]);
-    check(|port| interface(port).policing.rate_kbps = 1, &["the port is policed"]);
-    check(|port| interface(port).policing.rate_kpps = 1, &["the port is policed"]);
-    check(|port| port.vlan_mode = Some(VlanMode::NativeUntagged), &["the port is a trunk"]);
-    check(|port| (port.vlan_mode, port.tag) = (None, None), &["the port is a trunk"]);
+    check(|port| port.is_protected = true, &[Obstacle::Protected]);
+    check(|port| port.has_qos = true, &[Obstacle::Qos]);
+    check(|port| interface(port).policing.rate_kbps = 1, &[Obstacle::Policing]);
+    check(|port| interface(port).policing.rate_kpps = 1, &[Obstacle::Policing]);
+    check(|port| port.vlan_mode = Some(VlanMode::NativeUntagged), &[Obstacle::Trunk]);
+    check(|port| (port.vlan_mode, port.tag) = (None, None), &[Obstacle::Trunk]);
     check(
         |port| port.interfaces = [port.interfaces.clone(), port.interfaces.clone()].concat().into(),
-        &["the port is a bond"],
+        &[Obstacle::Bond],
     );
-    check(
-        |port| (port.is_protected, port.has_qos) = (true, true),
-        &["the port is protected", "the port has a QoS record"],
-    );
+    check(|port| (port.is_protected, port.has_qos) = (true, true), &[Obstacle::Protected, Obstacle::Qos]);
 }
 
 #[test]
