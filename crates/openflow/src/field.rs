@@ -220,7 +220,10 @@ impl Field {
     /// The header that Open vSwitch writes for it in `version`.
     pub(crate) fn header(self, version: crate::Version) -> Option<Header> {
         let headers = self.row().headers;
-        let onf = headers.iter().find(|(h, _)| h.experimenter == ONF && version < crate::Version::V15);
+        if version == crate::Version::V15 {
+            return headers.first().map(|(header, _)| *header);
+        }
+        let onf = headers.iter().find(|(h, _)| h.experimenter == ONF);
         onf.or_else(|| headers.first()).map(|(header, _)| *header)
     }
 

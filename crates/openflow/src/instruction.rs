@@ -14,7 +14,7 @@ use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError, Malformed};
 use crate::error_code::ErrorCode;
 use crate::limits::INLINE_INSTRUCTIONS;
-use crate::text::{action_out, match_out::Separator};
+use crate::text::action_out;
 use crate::types::TableId;
 use crate::writer::{Pad, Writer};
 
@@ -351,9 +351,7 @@ impl<'a> IntoIterator for InstructionsRef<'a> {
 
 impl fmt::Display for InstructionsRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut sep = Separator::default();
-        self.iter().try_for_each(|instruction| action_out::write_instruction(f, &instruction, &mut sep))?;
-        if sep.is_started() { Ok(()) } else { f.write_str("drop") }
+        action_out::write_instructions(f, *self)
     }
 }
 

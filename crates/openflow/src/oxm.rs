@@ -148,6 +148,20 @@ pub(crate) fn write_header(
 
 /// The big-endian number in `bytes`.
 pub(crate) fn number(bytes: &[u8]) -> u128 {
+    // The usual widths in one step each: this runs for every field of every flow.
+    let exactly = |n: usize| bytes.len() == n;
+    if let (Some(word), true) = (bytes.first_chunk::<4>(), exactly(4)) {
+        return u128::from(u32::from_be_bytes(*word));
+    }
+    if let (Some(half), true) = (bytes.first_chunk::<2>(), exactly(2)) {
+        return u128::from(u16::from_be_bytes(*half));
+    }
+    if let (Some(wide), true) = (bytes.first_chunk::<8>(), exactly(8)) {
+        return u128::from(u64::from_be_bytes(*wide));
+    }
+    if let (Some(wide), true) = (bytes.first_chunk::<16>(), exactly(16)) {
+        return u128::from_be_bytes(*wide);
+    }
     bytes.iter().fold(0, |n, byte| (n << 8) | u128::from(*byte))
 }
 

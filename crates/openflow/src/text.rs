@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(crate) mod action_in;
 pub(crate) mod action_out;
+pub(crate) mod digits;
 pub(crate) mod flow_out;
 pub(crate) mod lexer;
 pub(crate) mod match_in;
@@ -43,7 +44,7 @@ pub(crate) struct Hex(pub(crate) u128);
 
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { f.write_str("0") } else { write!(f, "{:#x}", self.0) }
+        if self.0 == 0 { f.write_str("0") } else { digits::hex0x(f, self.0) }
     }
 }
 

@@ -70,19 +70,11 @@ impl Mac {
     pub(crate) fn bits(self) -> u128 {
         self.0.iter().fold(0, |bits, byte| (bits << 8) | u128::from(*byte))
     }
-
-    /// The low 48 bits of `bits`.
-    pub(crate) fn from_bits(bits: u128) -> Self {
-        let bytes = bits.to_be_bytes();
-        bytes.last_chunk().map_or(Self::ZERO, |mac| Self(*mac))
-    }
 }
 
 impl fmt::Display for Mac {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, rest @ ..] = self.0;
-        write!(out, "{first:02x}")?;
-        rest.iter().try_for_each(|byte| write!(out, ":{byte:02x}"))
+        crate::text::digits::mac(out, self.bits())
     }
 }
 
@@ -168,7 +160,7 @@ impl fmt::Display for OfPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reserved_name() {
             Some(name) => f.write_str(name),
-            None => write!(f, "{}", self.0),
+            None => crate::text::digits::dec(f, u128::from(self.0)),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::action::{
     Subfield, is_exact,
 };
 use crate::field::{Field, Format};
-use crate::instruction::Instruction;
+use crate::instruction::{Instruction, InstructionsRef};
 use crate::text::match_out::{Separator, write_formatted, write_number};
 use crate::text::{Hex, HexBytes};
 use crate::types::{OfPort, TableId};
@@ -24,6 +24,13 @@ pub(crate) fn write_list(out: &mut dyn Write, actions: ActionsRef<'_>, sep: &mut
         write_action(out, &action)?;
     }
     Ok(())
+}
+
+/// Writes instructions; none at all mean `drop`.
+pub(crate) fn write_instructions(out: &mut dyn Write, instructions: InstructionsRef<'_>) -> fmt::Result {
+    let mut sep = Separator::default();
+    instructions.iter().try_for_each(|instruction| write_instruction(out, &instruction, &mut sep))?;
+    if sep.is_started() { Ok(()) } else { out.write_str("drop") }
 }
 
 /// Writes an instruction after the separator; applied actions have no word of their own.

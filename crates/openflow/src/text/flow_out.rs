@@ -7,34 +7,47 @@ use crate::flow::{DEFAULT_PRIORITY, Flow, FlowFlags, FlowKeyRef, FlowStats};
 use crate::instruction::InstructionsRef;
 use crate::matching::MatchRef;
 use crate::message::flow_mod::{ANY_GROUP, FlowMod, FlowModCommand, NO_BUFFER};
+use crate::text::action_out;
+use crate::text::digits;
 use crate::text::match_out::{self, Separator};
 use crate::types::{OfPort, TableId};
 
 /// The line of `dump-flows`, which separates by `, ` before the match and by a blank after flags.
 pub(crate) fn write_stats(out: &mut dyn Write, s: &FlowStats<'_>) -> fmt::Result {
-    write!(out, "cookie={:#x}, duration=", s.cookie)?;
+    out.write_str("cookie=0x")?;
+    digits::hex(out, u128::from(s.cookie))?;
+    out.write_str(", duration=")?;
     write_duration(out, s.duration)?;
-    write!(out, ", table={}, ", s.table)?;
-    if let Some(packets) = s.packet_count {
-        write!(out, "n_packets={packets}, ")?;
+    item(out, ", table=", u64::from(s.table.0))?;
+    out.write_str(", ")?;
+    let counters = [("n_packets=", s.packet_count), ("n_bytes=", s.byte_count)];
+    for (name, value) in counters {
+        if let Some(value) = value {
+            item(out, name, value)?;
+            out.write_str(", ")?;
+        }
     }
-    if let Some(bytes) = s.byte_count {
-        write!(out, "n_bytes={bytes}, ")?;
-    }
-    if s.idle_timeout != 0 {
-        write!(out, "idle_timeout={}, ", s.idle_timeout)?;
-    }
-    if s.hard_timeout != 0 {
-        write!(out, "hard_timeout={}, ", s.hard_timeout)?;
+    for (name, value) in [("idle_timeout=", s.idle_timeout), ("hard_timeout=", s.hard_timeout)] {
+        if value != 0 {
+            item(out, name, u64::from(value))?;
+            out.write_str(", ")?;
+        }
     }
     write_flags(out, s.flags, ' ')?;
     if s.importance != 0 {
-        write!(out, "importance={}, ", s.importance)?;
+        item(out, "importance=", u64::from(s.importance))?;
+        out.write_str(", ")?;
     }
     if let Some(idle) = s.idle_age {
-        write!(out, "idle_age={}, ", idle.as_secs())?;
+        item(out, "idle_age=", idle.as_secs())?;
+        out.write_str(", ")?;
     }
     write_rest(out, s.priority, s.matching.as_ref(), s.instructions())
+}
+
+fn item(out: &mut dyn Write, name: &str, value: u64) -> fmt::Result {
+    out.write_str(name)?;
+    digits::dec(out, u128::from(value))
 }
 
 /// `priority=…,match actions=…`, where a lone `actions` has no blank before it.
@@ -50,7 +63,8 @@ pub(crate) fn write_rest(
     if sep.is_started() {
         out.write_char(' ')?;
     }
-    write!(out, "actions={instructions}")
+    out.write_str("actions=")?;
+    action_out::write_instructions(out, instructions)
 }
 
 fn write_priority(out: &mut dyn Write, priority: u16, sep: &mut Separator) -> fmt::Result {
@@ -58,7 +72,7 @@ fn write_priority(out: &mut dyn Write, priority: u16, sep: &mut Separator) -> fm
         return Ok(());
     }
     sep.next(out)?;
-    write!(out, "priority={priority}")
+    item(out, "priority=", u64::from(priority))
 }
 
 /// Flags by name, each followed by `after`.
@@ -75,7 +89,15 @@ pub(crate) fn write_flags(out: &mut dyn Write, flags: FlowFlags, after: char) ->
 /// Seconds with the nanoseconds that are there: `1.5s`.
 pub(crate) fn write_duration(out: &mut dyn Write, time: Duration) -> fmt::Result {
     // ovs-ofctl prints milliseconds when it has nanoseconds, and then trims nothing.
-    write!(out, "{}.{:03}s", time.as_secs(), time.subsec_millis())
+    digits::dec(out, u128::from(time.as_secs()))?;
+    let millis = time.subsec_millis();
+    out.write_str(match millis {
+        0..10 => ".00",
+        10..100 => ".0",
+        _ => ".",
+    })?;
+    digits::dec(out, u128::from(millis))?;
+    out.write_char('s')
 }
 
 /// The text that adds the flow.

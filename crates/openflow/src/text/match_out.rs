@@ -4,15 +4,14 @@
 //! values. Must not judge: whatever is in the match is printed.
 
 use std::fmt::{self, Write};
-use std::net::Ipv4Addr;
 
 use smallvec::SmallVec;
 
 use crate::field::{Field, Format};
 use crate::matching::MatchRef;
 use crate::oxm::{Tlv, number};
-use crate::text::{Hex, HexBytes, Ipv6Text, prefix_len};
-use crate::types::{Mac, OfPort};
+use crate::text::{Hex, HexBytes, Ipv6Text, digits, prefix_len};
+use crate::types::OfPort;
 
 /// Writes a comma before everything but the first.
 #[derive(Debug, Default)]
@@ -99,7 +98,7 @@ impl<'a> View<'a> {
             }
             view.push(tlv);
         }
-        view.items.sort_by_key(|item| (item.rank, item.sub));
+        view.items.sort_unstable_by_key(|item| (item.rank, item.sub));
         view
     }
 
@@ -278,15 +277,23 @@ pub(crate) fn write_formatted(
     mask: Option<u128>,
 ) -> fmt::Result {
     match (format, mask) {
-        (Format::Dec, None) => write!(out, "{value}"),
+        (Format::Dec, None) => digits::dec(out, value),
         (Format::Dec, Some(mask)) => write!(out, "{value:#x}/{mask:#x}"),
-        (Format::Hex, None) => write!(out, "{}", Hex(value)),
-        (Format::Hex, Some(mask)) => write!(out, "{}/{}", Hex(value), Hex(mask)),
+        (Format::Hex, None) => hex(out, value),
+        (Format::Hex, Some(mask)) => {
+            hex(out, value)?;
+            out.write_char('/')?;
+            hex(out, mask)
+        }
         (Format::Ipv4, mask) => write_ipv4(out, value, mask),
         (Format::Ipv6, mask) => write_ipv6(out, value, mask),
-        (Format::Mac, None) => write!(out, "{}", Mac::from_bits(value)),
-        (Format::Mac, Some(mask)) => write!(out, "{}/{}", Mac::from_bits(value), Mac::from_bits(mask)),
-        (Format::Port, _) => write!(out, "{}", OfPort(u32::try_from(value).unwrap_or(u32::MAX))),
+        (Format::Mac, None) => digits::mac(out, value),
+        (Format::Mac, Some(mask)) => {
+            digits::mac(out, value)?;
+            out.write_char('/')?;
+            digits::mac(out, mask)
+        }
+        (Format::Port, _) => port(out, OfPort(u32::try_from(value).unwrap_or(u32::MAX))),
         (Format::Port16, _) => write!(out, "{}", OfPort::from_u16(u16::try_from(value).unwrap_or(u16::MAX))),
         (Format::PacketType, _) => write!(out, "({},{})", value >> 16, Hex(value & 0xffff)),
         (Format::Frag, mask) => out.write_str(frag_name(value, mask.unwrap_or(3))),
@@ -303,13 +310,27 @@ fn write_padded(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Re
     mask.map_or(Ok(()), |mask| write!(out, "/0x{mask:05x}"))
 }
 
+/// A number as C's `%#x` prints it.
+fn hex(out: &mut dyn Write, value: u128) -> fmt::Result {
+    if value == 0 { out.write_char('0') } else { digits::hex0x(out, value) }
+}
+
+fn port(out: &mut dyn Write, port: OfPort) -> fmt::Result {
+    match port.reserved_name() {
+        Some(name) => out.write_str(name),
+        None => digits::dec(out, u128::from(port.0)),
+    }
+}
+
 fn write_ipv4(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Result {
-    let text = |bits: u128| Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or_default());
-    write!(out, "{}", text(value))?;
+    digits::ipv4(out, value)?;
     match mask.map(|mask| (mask, prefix_len(mask, 32))) {
         None | Some((_, Some(32))) => Ok(()),
         Some((_, Some(prefix))) => write!(out, "/{prefix}"),
-        Some((mask, None)) => write!(out, "/{}", text(mask)),
+        Some((mask, None)) => {
+            out.write_char('/')?;
+            digits::ipv4(out, mask)
+        }
     }
 }
 
