@@ -141,7 +141,11 @@ fn ovsdb_server_restarts_and_pods_come_and_go_as_before() {
     let lab = Lab::usual();
     let a = lab.pod("a").up();
     lab.switch().stop_database().expect("stopping ovsdb-server");
-    a.assert_reaches(lab.gateway_ips()[0]);
+    if lab.datapath() == Datapath::Kernel {
+        // vswitchd without a database does not run its bridges: the userspace datapath stands still (OVS 3.1,
+        // measured on a bare bridge).
+        a.assert_reaches(lab.gateway_ips()[0]);
+    }
     lab.switch().start_database().expect("starting ovsdb-server");
     lab.eventually(CONVERGED_WITHIN_SECONDS, "the agent is connected again", || {
         let status = lab.agent().status().map_err(|error| format!("{error:#}"))?;
@@ -219,6 +223,13 @@ fn a_foreign_flow_still_governs_guarded_pods() {
     let (a, b) = (lab.pod("a").up(), lab.pod("b").up());
     a.assert_reaches(b.v4());
     lab.switch().add_flows("br1", "table=0,priority=100,icmp,actions=drop").expect("a foreign flow");
+    lab.eventually(CONVERGED_WITHIN_SECONDS, "the switch has forgotten the path it knew", || {
+        if a.ping(b.v4()).is_ok_and(|answer| answer.is_none()) {
+            Ok(())
+        } else {
+            Err("it answers".to_owned())
+        }
+    });
     a.assert_cannot_reach(b.v4());
     let _echo = b.serve_echo();
     a.udp_echo(b.v4()).expect("UDP is none of that flow's business");
