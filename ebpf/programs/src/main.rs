@@ -16,6 +16,7 @@
 //! checked arithmetic, no division by a variable.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod accel;
 mod account;

@@ -48,3 +48,16 @@ pub(crate) static RATE: Array<Rate> = Array::with_max_entries(SET_BY_LOADER, 0);
 pub(crate) static FACTS: RingBuf = RingBuf::with_byte_size(maps::FACTS_BYTES, 0);
 #[map]
 pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(maps::DROPS_BYTES, 0);
+
+/// The time of the last look at the clock on each CPU. Private to the programs, hence not pinned.
+#[map]
+pub(crate) static CLOCK: PerCpuArray<Tick> = PerCpuArray::with_max_entries(1, 0);
+
+/// A look at the clock.
+#[repr(C)]
+pub(crate) struct Tick {
+    /// `jiffies64` then.
+    pub(crate) jiffies: u64,
+    /// The time then, ns.
+    pub(crate) ns: u64,
+}

@@ -12,6 +12,8 @@ use crate::lab::{DELIVERY, Pod, in_lab, ip};
 
 const NEXT: i32 = -1;
 const REDIRECT: i32 = 7;
+/// The programs may see a time that is older by a tick of the kernel, at most this.
+const TICK_NS: u64 = 10_000_000;
 const LEASE_NS: u64 = 30_000_000_000;
 
 fn accelerated(pod: &Pod) -> Port {
@@ -129,7 +131,7 @@ fn each_condition_alone_switches_it_off() {
             ("nothing", |_, _, _| {}, REDIRECT),
             ("no flag on the port", |d, a, _| d.set_port(a.ifindex, &a.port()).unwrap(), NEXT),
             ("no lease", |d, _, _| d.set_lease(0).unwrap(), NEXT),
-            ("a lease that ran out", |d, _, _| d.set_lease(ebpf::ktime_ns() - 1).unwrap(), NEXT),
+            ("a lease that ran out", |d, _, _| d.set_lease(ebpf::ktime_ns() - TICK_NS).unwrap(), NEXT),
             ("the bridge forbids it", |d, _, _| d.set_bridge(1, BridgeFlags::NONE).unwrap(), NEXT),
             ("no such neighbour", |d, _, b| d.remove_local(&local(b).0).unwrap(), NEXT),
             (

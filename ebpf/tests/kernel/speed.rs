@@ -50,8 +50,9 @@ fn times_of_the_paths_are_printed() {
             writeln!(out, "{what:45} {:4} ns, verdict {}", best.mean_ns, best.verdict).unwrap();
         };
         d.set_port(a.ifindex, &a.port()).unwrap();
-        time(&d, "IPv4 UDP, passed", Role::FromPod, &frame("untagged"));
-        time(&d, "IPv4 TCP, passed", Role::FromPod, &frame("TCP"));
+        let large = [frame("untagged"), vec![0; 40]].concat();
+        time(&d, "IPv4 UDP, passed", Role::FromPod, &large);
+        time(&d, "IPv4 TCP, passed, below 62 bytes", Role::FromPod, &frame("TCP"));
         time(&d, "IPv6 TCP, passed", Role::FromPod, &frame("TCP over IPv6"));
         time(&d, "IPv6, 6 extension headers, passed", Role::FromPod, &frame("6 extension headers"));
         time(&d, "ARP request, passed", Role::FromPod, &frame("ARP request"));
@@ -62,7 +63,7 @@ fn times_of_the_paths_are_printed() {
         time(&d, "traffic at the uplink", Role::Uplink, &frame("TCP"));
         d.set_port(a.ifindex, &Port { flags: PortFlags::ACCEL, ..a.port() }).unwrap();
         d.set_bridge(1, BridgeFlags::ACCEL_OK).unwrap();
-        time(&d, "IPv4 UDP, past the bridge", Role::FromPod, &frame("untagged"));
+        time(&d, "IPv4 UDP, past the bridge", Role::FromPod, &large);
         time(&d, "IPv6 TCP, past the bridge", Role::FromPod, &frame("TCP over IPv6"));
     });
 }
