@@ -11,9 +11,10 @@
 //! `TC_ACT_OK` would skip later programs and the policing of OVS.
 //!
 //! The programs verify on 5.10: no loops without a constant bound, no `bpf_loop`, no coarse clock.
-//! Bytes are read with `bpf_skb_load_bytes`, which sees paged data too and leaves the verifier no packet
-//! pointers to follow. A reachable panic would make an object that no verifier takes: no indexing, no
-//! checked arithmetic, no division by a variable.
+//! The head of a frame is copied once, and only there are packet pointers used; all else is read with
+//! `bpf_skb_load_bytes`, which sees paged data too. A reachable panic would make an object that no verifier
+//! takes, and so would stack that was never written before 6.3: no indexing by variables, no checked
+//! arithmetic, no division by a variable, no options around what LLVM keeps on the stack.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
