@@ -47,9 +47,18 @@ impl Switch {
         let switch = Self { ground, dir, daemons: Mutex::default() };
         switch.ground.run("ovsdb-tool", &["create", &switch.file("conf.db"), SCHEMA])?;
         switch.start_database()?;
-        switch.vsctl(&["--no-wait", "init"])?;
+        // As ovs-ctl does at boot: nobody else tells the database which version runs.
+        let version = format!("ovs-version={}", switch.version()?);
+        switch.vsctl(&["--no-wait", "init", "--", "set", "Open_vSwitch", ".", &version])?;
         switch.start_vswitchd()?;
         Ok(switch)
+    }
+
+    /// The version of the installed Open vSwitch.
+    pub fn version(&self) -> Result<String> {
+        let text = self.ground.run("ovs-vswitchd", &["--version"])?;
+        let line = text.lines().next().unwrap_or_default();
+        line.rsplit(' ').next().map(str::to_owned).with_context(|| format!("no version in {line:?}"))
     }
 
     /// Starts ovsdb-server on the lab's database.

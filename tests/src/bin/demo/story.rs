@@ -28,8 +28,9 @@ const PINGS: u16 = 200;
 /// Everything that the agent must notice by itself is told within this.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Lines of the flows dump that fit beside the rest.
-const FLOWS_SHOWN: usize = 12;
+/// Lines of the flows dump that fit beside the rest, and how much of each.
+const FLOWS_SHOWN: usize = 10;
+const FLOW_WIDTH: usize = 110;
 
 /// Makes the pods and draws what is there.
 pub(crate) fn cast<'lab>(lab: &'lab Lab, screen: &mut Screen) -> Cast<'lab> {
@@ -52,9 +53,7 @@ pub(crate) fn cast<'lab>(lab: &'lab Lab, screen: &mut Screen) -> Cast<'lab> {
     Screen::say("  -------+------------------+------------------+---------------+------ br1");
     line(&|pod| format!(" {}", pod.port()), "");
     Screen::chapter("Pods get real addresses of the network");
-    screen.check("CNI ADD by the shim, host-local, conflict probe included", || {
-        Ok(format!("{} for the first, address probed before it is set", span(first)))
-    });
+    screen.check("CNI ADD, with IPAM and a conflict probe of 300 ms", || Ok(span(first)));
     cast
 }
 
@@ -117,11 +116,11 @@ fn they_lie(cast: &Cast<'_>, screen: &mut Screen) {
         if usize::try_from(sum).unwrap_or(usize::MAX) >= frames.len() { Ok(now) } else { Err(now.len()) }
     });
     let now = complete.map_or_else(|_| counts(lab, cart), |(now, _)| now);
-    Screen::detail(&format!("{:<28} {:<14} {}", "cart pretends", "reason", "died in"));
+    Screen::say(&format!("        {:<27} {:<14} {}", "cart pretends", "dropped as", "stopped by"));
     for hostile in &frames {
         let (ebpf, openflow) = now.iter().find(|one| one.reason() == hostile.reason).map_or((0, 0), dropped);
         let reason = hostile.reason.as_str_name().trim_start_matches("REASON_").to_lowercase();
-        screen.check(hostile.pretends, || died(hostile, &seen, &reason, ebpf, openflow));
+        screen.row(hostile.pretends, died(hostile, &seen, &reason, ebpf, openflow));
     }
 }
 
@@ -137,9 +136,9 @@ fn died(
     }
     match (ebpf, openflow) {
         (0, 0) => Err(format!("it did not arrive, but nobody counted it as {reason}")),
-        (_, 0) => Ok(format!("dropped as {reason} by eBPF")),
-        (0, _) => Ok(format!("dropped as {reason} by OpenFlow")),
-        (_, _) => Ok(format!("dropped as {reason} by OpenFlow, seen by eBPF")),
+        (_, 0) => Ok(format!("{reason:<14} eBPF")),
+        (0, _) => Ok(format!("{reason:<14} OpenFlow")),
+        (_, _) => Ok(format!("{reason:<14} OpenFlow, seen by eBPF too")),
     }
 }
 
@@ -229,8 +228,8 @@ fn the_flows_have_names(cast: &Cast<'_>, screen: &mut Screen) {
         if !dump.status.success() || !dump.stdout.contains("lab/cart:eth0") {
             return Err(format!("{}: {}{}", dump.status, dump.stdout, dump.stderr));
         }
-        for line in lines.iter().take(FLOWS_SHOWN) {
-            Screen::say(&format!("  {line}"));
+        for line in lines.iter().filter(|line| !line.is_empty()).take(FLOWS_SHOWN) {
+            Screen::say(&format!("  {}", line.chars().take(FLOW_WIDTH).collect::<String>()));
         }
         Ok(format!("{} lines, the first {} of them above", lines.len(), FLOWS_SHOWN.min(lines.len())))
     });
