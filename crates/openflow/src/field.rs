@@ -246,7 +246,14 @@ impl Field {
 
     /// Whether Open vSwitch takes the value.
     pub(crate) fn allows(self, value: u128) -> bool {
-        value & !self.value_mask() == 0 && (self != Self::NshMdtype || matches!(value, 1 | 2))
+        let sensible = match self {
+            Self::NshMdtype => matches!(value, 1 | 2),
+            Self::InPort | Self::ActsetOutput => {
+                u32::try_from(value).is_ok_and(|port| crate::OfPort(port).is_valid())
+            }
+            _ => true,
+        };
+        sensible && value & !self.value_mask() == 0
     }
 
     /// The bits that a value may have.

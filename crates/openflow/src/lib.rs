@@ -94,3 +94,8 @@ pub use oxm::Tlv;
 pub use text::FlowText;
 pub use types::{BadMac, BadPort, Mac, OfPort, TableId, Version};
 pub use writer::{Pad, Writer};
+
+/// The examples of the README are doctests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -124,6 +124,11 @@ impl OfPort {
     /// Any port in a request; no port elsewhere.
     pub const ANY: Self = Self(0xffff_ffff);
 
+    /// Whether Open vSwitch, whose ports have 16 bits inside, can name the port.
+    pub const fn is_valid(self) -> bool {
+        self.0 < FIRST_RESERVED_16 || self.0 >= Self::MAX.0
+    }
+
     /// The reserved name as `ovs-ofctl` prints it.
     pub const fn reserved_name(self) -> Option<&'static str> {
         Some(match self {
@@ -138,6 +143,25 @@ impl OfPort {
             Self::ANY => "ANY",
             _ => return None,
         })
+    }
+
+    /// The number that stands for the port in text: Open vSwitch shows reserved ports in 16 bits.
+    pub(crate) const fn shown(self) -> u32 {
+        if self.0 >= Self::MAX.0 { self.0 & 0xffff } else { self.0 }
+    }
+
+    /// Whether packets can be sent there.
+    pub const fn is_output(self) -> bool {
+        match self {
+            Self::IN_PORT
+            | Self::TABLE
+            | Self::NORMAL
+            | Self::FLOOD
+            | Self::ALL
+            | Self::CONTROLLER
+            | Self::LOCAL => true,
+            _ => self.0 < FIRST_RESERVED_16,
+        }
     }
 
     /// The port that 16 bits of the Nicira extensions mean: reserved numbers move to the top of 32 bits.
@@ -160,7 +184,7 @@ impl fmt::Display for OfPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reserved_name() {
             Some(name) => f.write_str(name),
-            None => crate::text::digits::dec(f, u128::from(self.0)),
+            None => crate::text::digits::dec(f, u128::from(self.shown())),
         }
     }
 }

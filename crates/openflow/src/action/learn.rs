@@ -164,7 +164,7 @@ fn read_spec<'a>(r: &mut Reader<'a>) -> Result<Option<LearnSpec<'a>>, DecodeErro
         _ => return Err(at.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)),
     };
     let spec = LearnSpec { bits, source, target };
-    if header & RESERVED != 0 || !spec.fits() {
+    if !spec.fits() {
         return Err(at.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
     Ok(Some(spec))
@@ -191,7 +191,7 @@ pub(super) fn read<'a>(r: &mut Reader<'a>, scan: &mut Scan, second: bool) -> Res
     let cookie = r.u64()?;
     let flags = r.u16()?;
     let table = TableId(r.u8()?);
-    scan.pad(r, 1)?;
+    r.zeros(1, ErrorCode::OFPBAC_BAD_ARGUMENT)?;
     let (fin_idle_timeout, fin_hard_timeout) = (r.u16()?, r.u16()?);
     let known = if second { 7 } else { 3 };
     if flags & !known != 0 || table == TableId::ALL {
@@ -215,7 +215,10 @@ pub(super) fn read<'a>(r: &mut Reader<'a>, scan: &mut Scan, second: bool) -> Res
     while read_spec(r)?.is_some() {
         used = start.len().saturating_sub(r.len());
     }
-    scan.pad_rest(r)?;
+    if !start.peek().get(used..).unwrap_or_default().iter().all(|b| *b == 0) {
+        return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
+    }
+    r.rest();
     let specs = LearnSpecs(start.peek().get(..used).unwrap_or_default());
     let learnt = Learn {
         idle_timeout,
@@ -267,6 +270,5 @@ const FROM_VALUE: u16 = 1 << 13;
 const TO_MATCH: u16 = 0;
 const TO_LOAD: u16 = 1 << 11;
 const TO_OUTPUT: u16 = 2 << 11;
-const MAX_BITS: u16 = 0x7ff;
-const RESERVED: u16 = 0xc000;
+const MAX_BITS: u16 = 0x3ff;
 const WRITE_RESULT: u16 = 4;

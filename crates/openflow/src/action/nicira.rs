@@ -27,6 +27,9 @@ pub(super) fn read<'a>(
         return Ok((Action::Unknown(raw), true));
     }
     let subtype = r.u16()?;
+    if fixed_len(subtype).is_some_and(|len| len != raw.len()) {
+        return Err(r.refuse(ErrorCode::OFPBAC_BAD_LEN));
+    }
     let old = scan.version != Version::V15;
     let action = match subtype {
         RESUBMIT | RESUBMIT_TABLE | RESUBMIT_TABLE_CT => Action::Resubmit(resubmit(r, subtype)?),
@@ -74,6 +77,17 @@ pub(super) fn read<'a>(
     Ok((action, true))
 }
 
+/// The length of actions that have only one.
+fn fixed_len(subtype: u16) -> Option<usize> {
+    Some(match subtype {
+        RESUBMIT | SET_TUNNEL | SET_QUEUE | POP_QUEUE | RESUBMIT_TABLE | RESUBMIT_TABLE_CT | EXIT
+        | FIN_TIMEOUT | CONTROLLER | CONJUNCTION | OUTPUT_TRUNC | CT_CLEAR | DEC_NSH_TTL | DECAP => 16,
+        SET_TUNNEL64 | REG_LOAD | OUTPUT_REG | SAMPLE => 24,
+        SAMPLE2 | SAMPLE3 | MULTIPATH => 32,
+        _ => return None,
+    })
+}
+
 /// Reads past `n` bytes of padding.
 fn skipped<'a, T>(
     r: &mut Reader<'a>,
@@ -97,6 +111,9 @@ fn nested(reader: Reader<'_>, scan: &mut Scan) -> Result<(), DecodeError> {
 fn resubmit(r: &mut Reader<'_>, subtype: u16) -> Result<Resubmit, DecodeError> {
     let port = OfPort::from_u16(r.u16()?);
     let table = if subtype == RESUBMIT { TableId::ALL } else { TableId(r.u8()?) };
+    if subtype != RESUBMIT {
+        r.zeros(3, ErrorCode::OFPBAC_BAD_ARGUMENT)?;
+    }
     Ok(Resubmit { port, table, ct: subtype == RESUBMIT_TABLE_CT })
 }
 
@@ -204,7 +221,9 @@ fn dec_ttl_ids<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Action<'a>, De
 fn stack(r: &mut Reader<'_>) -> Result<Subfield, DecodeError> {
     let offset = r.u16()?;
     let field = field_header(r)?;
-    readable(Subfield { field, offset, bits: r.u16()? }, r)
+    let sub = readable(Subfield { field, offset, bits: r.u16()? }, r)?;
+    r.zeros(r.len(), ErrorCode::NXBRC_MUST_BE_ZERO)?;
+    Ok(sub)
 }
 
 fn sample(r: &mut Reader<'_>, subtype: u16) -> Result<Sample, DecodeError> {
@@ -245,12 +264,28 @@ fn ct<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Ct<'a>, DecodeError> {
         None => CtZone::Number(packed),
         Some(field) => CtZone::Field(zone_subfield(field, packed, r)?),
     };
-    let unknown_flags = flags & !(Ct::COMMIT | Ct::FORCE) != 0;
-    if unknown_flags || flags == Ct::FORCE {
+    if flags & (Ct::COMMIT | Ct::FORCE) == Ct::FORCE {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
     nested(*r, scan)?;
-    Ok(Ct { flags, zone, table, alg, actions: ActionsRef::trusted(r.rest()) })
+    let actions = ActionsRef::trusted(r.peek());
+    if !actions.iter().all(|action| is_tracked(&action)) {
+        return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
+    }
+    r.rest();
+    Ok(Ct { flags, zone, table, alg, actions })
+}
+
+/// What may stand inside `ct`: translation, and changes of the connection's mark and label.
+fn is_tracked(action: &Action<'_>) -> bool {
+    match action {
+        Action::Nat(_) | Action::Unknown(_) => true,
+        Action::SetField { field, .. } => matches!(field, Field::CtMark | Field::CtLabel),
+        Action::Load { dst, .. } | Action::Move { dst, .. } => {
+            matches!(dst.field, Field::CtMark | Field::CtLabel)
+        }
+        _ => false,
+    }
 }
 
 fn zone_subfield(field: Field, packed: u16, r: &Reader<'_>) -> Result<Subfield, DecodeError> {
@@ -282,7 +317,12 @@ fn nat(r: &mut Reader<'_>, scan: &mut Scan) -> Result<Nat, DecodeError> {
     let port_max = if has(PORT_MAX) { Some(r.u16()?) } else { None };
     let orphan =
         (has(V4_MAX) && !has(V4_MIN)) || (has(V6_MAX) && !has(V6_MIN)) || (has(PORT_MAX) && !has(PORT_MIN));
-    if orphan || (has(V4_MIN) && has(V6_MIN)) || flags & !0x1f != 0 {
+    let backwards = match range {
+        NatRange::V4(min, Some(max)) => min > max,
+        NatRange::V6(min, Some(max)) => min > max,
+        _ => false,
+    } || port_max.is_some_and(|max| port_min.is_some_and(|min| min > max));
+    if orphan || backwards || (has(V4_MIN) && has(V6_MIN)) || flags & !0x1f != 0 {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
     Ok(Nat { kind, flags: flags & !3, range, port_min, port_max })
@@ -291,6 +331,7 @@ fn nat(r: &mut Reader<'_>, scan: &mut Scan) -> Result<Nat, DecodeError> {
 fn check_pkt_larger<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeError> {
     let (len, offset) = (r.u16()?, r.u16()?);
     let dst = Subfield::bit(field_header(r)?, offset);
+    r.zeros(r.len(), ErrorCode::NXBRC_MUST_BE_ZERO)?;
     Ok(Action::CheckPktLarger { len, dst: readable(dst, r)? })
 }
 

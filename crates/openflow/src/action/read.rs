@@ -57,7 +57,12 @@ pub(crate) fn scan(mut reader: Reader<'_>, scan: &mut Scan) -> Result<(), Decode
     }
     let mut all_normal = true;
     while !reader.is_empty() {
-        let (_, normal) = action(&mut reader, scan)?;
+        let at = reader;
+        let (action, normal) = action(&mut reader, scan)?;
+        if scan.depth == 0 && matches!(action, Action::Nat(_)) {
+            // Translation means something inside `ct` only.
+            return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
+        }
         all_normal &= normal;
     }
     scan.nested_normal &= all_normal;
@@ -102,6 +107,9 @@ fn standard<'a>(
     Ok(match kind {
         OUTPUT => {
             let action = Action::Output { port: OfPort(r.u32()?), max_len: r.u16()? };
+            if matches!(action, Action::Output { port, .. } if !port.is_output()) {
+                return Err(r.refuse(ErrorCode::OFPBAC_BAD_OUT_PORT));
+            }
             (exactly(action, raw, 16, r)?, true)
         }
         SET_MPLS_TTL => (exactly(Action::SetMplsTtl(r.u8()?), raw, 8, r)?, true),
@@ -116,6 +124,7 @@ fn standard<'a>(
         DEC_NW_TTL => (exactly(Action::DecTtl, raw, 8, r)?, true),
         SET_FIELD => {
             let action = set_field(r)?;
+            r.zeros(r.len(), ErrorCode::OFPBAC_BAD_SET_ARGUMENT)?;
             let masked = match action {
                 Action::SetField { field, mask, .. } => !is_exact(field, mask),
                 Action::SetMetadataField { mask, .. } => mask.is_some(),
@@ -189,6 +198,7 @@ fn copy_field<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Action<'a>, Dec
     let src = Subfield { field: field_header(r)?, offset: src_offset, bits };
     let dst = Subfield { field: field_header(r)?, offset: dst_offset, bits };
     check_move(src, dst, r)?;
+    r.zeros(r.len(), ErrorCode::NXBRC_MUST_BE_ZERO)?;
     Ok(Action::Move { src, dst })
 }
 
@@ -216,8 +226,9 @@ pub(super) fn check_move(src: Subfield, dst: Subfield, r: &Reader<'_>) -> Result
 pub(super) fn field_header(r: &mut Reader<'_>) -> Result<Field, DecodeError> {
     let at = *r;
     let head = FullHeader::read(r)?;
-    let field = Field::from_header(head.header).filter(|_| !head.masked);
-    field.ok_or_else(|| at.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT))
+    let field = Field::from_header(head.header)
+        .filter(|field| !head.masked && (head.payload == field.bytes() || field.is_variable()));
+    field.ok_or_else(|| at.refuse(ErrorCode::OFPBAC_BAD_SET_TYPE))
 }
 
 pub(super) const OUTPUT: u16 = 0;

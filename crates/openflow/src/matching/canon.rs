@@ -108,6 +108,19 @@ impl Match {
         }
     }
 
+    /// Whether the match already says something about bits of the field.
+    pub(super) fn overlaps(&self, field: Field) -> bool {
+        let has = |field: Field| self.value(field).is_some();
+        match place(field) {
+            Place::Plain | Place::Register => has(field),
+            Place::WideRegister => wide_halves(field).is_some_and(|(high, low)| has(high) || has(low)),
+            Place::Port => has(Field::InPort),
+            Place::Tci => has(Field::VlanVid),
+            Place::Tos => has(Field::IpDscp),
+            Place::Nowhere => false,
+        }
+    }
+
     /// Sets a field from bytes, as long as the switch's TLV table says: `tun_metadata`.
     pub(crate) fn set_raw(&mut self, field: Option<Field>, raw: &[u8]) {
         let mut at = 0_usize;

@@ -72,6 +72,7 @@ fn canonicalise(mut reader: Reader<'_>) -> Result<Match, DecodeError> {
         }
         seen.push(name);
         match tlv.field {
+            Some(field) if all.overlaps(field) => return Err(at.refuse(ErrorCode::OFPBMC_DUP_FIELD)),
             Some(field) if !field.is_variable() => all.set(field, tlv.number(), tlv.mask_number()),
             field => all.set_raw(field, tlv.raw),
         }
@@ -102,6 +103,9 @@ struct Context {
 impl Context {
     /// Checks one field against those before it and remembers what later ones ask for.
     fn admit(&mut self, tlv: &Tlv<'_>) -> Result<(), ErrorCode> {
+        if tlv.has_stray_bits() {
+            return Err(ErrorCode::OFPBMC_BAD_WILDCARDS);
+        }
         let Some(field) = tlv.field else {
             return Ok(());
         };
@@ -110,9 +114,6 @@ impl Context {
         }
         if tlv.mask.is_some() && !field.is_maskable() {
             return Err(ErrorCode::OFPBMC_BAD_MASK);
-        }
-        if tlv.has_stray_bits() {
-            return Err(ErrorCode::OFPBMC_BAD_WILDCARDS);
         }
         if !field.is_variable() && !field.allows(tlv.number()) {
             return Err(ErrorCode::OFPBMC_BAD_VALUE);

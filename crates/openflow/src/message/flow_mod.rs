@@ -15,6 +15,7 @@ use crate::flow::{Flow, FlowFlags};
 use crate::instruction::InstructionsRef;
 use crate::matching::read_match;
 use crate::text::flow_out;
+use crate::text::flow_out::KNOWN_FLAGS;
 use crate::types::{OfPort, TableId, Version};
 use crate::writer::Writer;
 
@@ -99,8 +100,14 @@ impl FlowMod {
         let priority = r.u16()?;
         let buffer_id = r.u32()?;
         let out_port = OfPort(r.u32()?);
+        if !out_port.is_valid() {
+            return Err(r.refuse(ErrorCode::OFPBAC_BAD_OUT_PORT));
+        }
         let out_group = r.u32()?;
         let flags = FlowFlags::from_bits_retain(r.u16()?);
+        if flags.bits() & !KNOWN_FLAGS != 0 {
+            return Err(r.refuse(ErrorCode::OFPFMFC_BAD_FLAGS));
+        }
         let importance = r.u16()?;
         let matching = read_match(r)?.into_owned();
         let instructions = InstructionsRef::read(*r, version)?.into_owned();
@@ -117,6 +124,10 @@ impl FlowMod {
             matching,
             instructions,
         };
+        if command == FlowModCommand::Add {
+            // An add restricts nothing, whatever mask and group say: Open vSwitch ignores them.
+            return Ok(Self { buffer_id, out_port, ..Self::add(flow) });
+        }
         Ok(Self { command, flow, cookie_mask, buffer_id, out_port, out_group })
     }
 

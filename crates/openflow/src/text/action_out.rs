@@ -102,6 +102,9 @@ fn write_action(out: &mut dyn Write, action: &Action<'_>) -> fmt::Result {
         Action::CtClear => out.write_str("ct_clear"),
         Action::Clone(actions) => {
             out.write_str("clone(")?;
+            if actions.is_empty() {
+                out.write_str("drop")?;
+            }
             write_list(out, actions, &mut Separator::default())?;
             out.write_char(')')
         }
@@ -158,6 +161,8 @@ fn write_controller(out: &mut dyn Write, c: &Controller<'_>) -> fmt::Result {
         sep.next(out)?;
         match REASONS.get(usize::from(c.reason)) {
             Some(reason) => write!(out, "reason={reason}")?,
+            // A reason that Open vSwitch uses inside has an empty name.
+            None if c.reason == REASON_IMPLICIT_MISS => out.write_str("reason=")?,
             None => write!(out, "reason={}", c.reason)?,
         }
     }
@@ -380,6 +385,9 @@ fn write_fin_timeout(out: &mut dyn Write, idle: u16, hard: u16) -> fmt::Result {
 
 /// `OFPR_ACTION`, the reason that goes without saying.
 const REASON_ACTION: u8 = 1;
+
+/// A table miss that no flow asked for.
+const REASON_IMPLICIT_MISS: u8 = 6;
 
 /// Reasons of a packet-in by number.
 pub(crate) const REASONS: [&str; 6] =

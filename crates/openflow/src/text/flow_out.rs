@@ -136,7 +136,8 @@ pub(crate) fn write_flow_mod(out: &mut dyn Write, m: &FlowMod) -> fmt::Result {
     if sep.is_started() {
         out.write_char(' ')?;
     }
-    if flow.cookie != 0 && flow.cookie != u64::MAX {
+    // Only an add sets the cookie; in the others it restricts what they look at.
+    if m.command == FlowModCommand::Add && flow.cookie != 0 && flow.cookie != u64::MAX {
         write!(out, "cookie:{:#x} ", flow.cookie)?;
     }
     if m.cookie_mask != 0 {
@@ -180,4 +181,5 @@ pub(crate) const FLAG_NAMES: &[(FlowFlags, &str)] = &[
     (FlowFlags::NO_BYTE_COUNTS, "no_byte_counts"),
 ];
 
-const KNOWN_FLAGS: u16 = 31;
+/// The flags that have names.
+pub(crate) const KNOWN_FLAGS: u16 = 31;

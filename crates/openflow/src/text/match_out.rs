@@ -318,7 +318,7 @@ fn hex(out: &mut dyn Write, value: u128) -> fmt::Result {
 fn port(out: &mut dyn Write, port: OfPort) -> fmt::Result {
     match port.reserved_name() {
         Some(name) => out.write_str(name),
-        None => digits::dec(out, u128::from(port.0)),
+        None => digits::dec(out, u128::from(port.shown())),
     }
 }
 

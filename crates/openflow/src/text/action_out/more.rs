@@ -8,6 +8,7 @@ use crate::action::{
     MULTIPATH_ALGORITHMS, MemberBundle, Multipath, PT_ETHERNET, PT_MPLS, PT_MPLS_MC, PT_NEXT, PT_NSH,
     Subfield,
 };
+use crate::field::ones;
 use crate::flow::DEFAULT_PRIORITY;
 use crate::oxm::number;
 use crate::text::Hex;
@@ -67,7 +68,12 @@ fn spec(out: &mut dyn Write, spec: &LearnSpec<'_>) -> fmt::Result {
         (LearnTarget::Match(dst), LearnSource::Field(src)) => write!(out, "{dst}={src}"),
         (LearnTarget::Load(dst), LearnSource::Value(bytes)) => {
             out.write_str("load:")?;
-            write_number(out, bytes)?;
+            if dst.field.is_variable() {
+                write_number(out, bytes)?;
+            } else {
+                // Bits above the target's are padding.
+                write!(out, "{}", Hex(number(bytes) & ones(u32::from(spec.bits))))?;
+            }
             write!(out, "->{dst}")
         }
         (LearnTarget::Load(dst), LearnSource::Field(src)) => write!(out, "load:{src}->{dst}"),
