@@ -28,7 +28,7 @@ pub use learn::{Learn, LearnSource, LearnSpec, LearnSpecIter, LearnSpecs, LearnT
 pub use parts::{
     Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
 };
-pub(crate) use read::{Scan, is_exact, scan};
+pub(crate) use read::{Scan, is_exact, is_plain_in_15, scan};
 pub(crate) use select::{BUNDLE_ALGORITHMS, HASH_FIELDS, MULTIPATH_ALGORITHMS};
 pub use select::{MemberBundle, Multipath};
 

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use crate::Version;
-use crate::action::{Action, ActionsRef, Scan, scan};
+use crate::action::{Action, ActionsRef, Scan, is_plain_in_15, scan};
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError, Malformed};
 use crate::error_code::ErrorCode;
@@ -152,6 +152,10 @@ impl<'a> InstructionsRef<'a> {
 
     /// Appends them in the form of the writer's version.
     pub(crate) fn write(self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        if w.version() == Version::V15 && self.is_plain_in_15() {
+            w.bytes(self.bytes);
+            return Ok(());
+        }
         let mut meter = None;
         for instruction in self {
             match instruction {
@@ -162,6 +166,28 @@ impl<'a> InstructionsRef<'a> {
             }
         }
         apply_after_meter(w, meter, ActionsRef::default())
+    }
+}
+
+impl InstructionsRef<'_> {
+    /// Whether a quick look at the types says that 1.5 writes the bytes as they are.
+    fn is_plain_in_15(self) -> bool {
+        let mut rest = self.bytes;
+        while let Some((head, body)) = rest.split_first_chunk::<8>() {
+            let [kind_high, kind_low, len_high, len_low, ..] = *head;
+            let len = usize::from(u16::from_be_bytes([len_high, len_low])).saturating_sub(8);
+            let Some((inner, after)) = body.split_at_checked(len) else { return false };
+            let plain = match u16::from_be_bytes([kind_high, kind_low]) {
+                METER => false,
+                APPLY | WRITE => is_plain_in_15(inner),
+                _ => true,
+            };
+            if !plain {
+                return false;
+            }
+            rest = after;
+        }
+        true
     }
 }
 

@@ -69,6 +69,22 @@ pub(crate) fn scan(mut reader: Reader<'_>, scan: &mut Scan) -> Result<(), Decode
     Ok(())
 }
 
+/// Whether valid actions are certainly in 1.5's normal form; a quick look at their types only.
+pub(crate) fn is_plain_in_15(mut bytes: &[u8]) -> bool {
+    while let Some(head) = bytes.first_chunk::<10>() {
+        let [kind_high, kind_low, len_high, len_low, .., sub_high, sub_low] = *head;
+        let kind = u16::from_be_bytes([kind_high, kind_low]);
+        let subtype = u16::from_be_bytes([sub_high, sub_low]);
+        if kind == EXPERIMENTER && !nicira::is_plain_in_15(subtype) {
+            return false;
+        }
+        let len = usize::from(u16::from_be_bytes([len_high, len_low]));
+        bytes = bytes.get(len.max(8)..).unwrap_or_default();
+    }
+    // What is left is empty, or one action too short to be anything but OpenFlow's own.
+    true
+}
+
 /// Reads one action; the flag says whether its bytes are the normal form of the scan's version.
 pub(super) fn action<'a>(
     reader: &mut Reader<'a>,
