@@ -14,6 +14,7 @@ use crate::types::Version;
 use crate::writer::{Pad, Writer};
 
 pub mod bundle;
+pub mod counters;
 pub mod error_msg;
 pub mod flow_mod;
 pub mod flow_removed;

@@ -213,3 +213,41 @@ fn a_frame_that_lies_about_its_length_is_an_error_not_a_loop() {
     let mut partial = BytesMut::from(&hex!("0602000900000001")[..]);
     assert!(next_frame(&mut partial).unwrap().is_none());
 }
+
+/// What port 1 had counted: 2 packets and 236 bytes in, nothing out, errors not counted.
+fn check_port_counters(frame: &[u8]) {
+    let (_, Message::MultipartReply(reply)) = Message::decode(frame).unwrap() else { panic!("no reply") };
+    let MultipartBody::PortStats(mut ports) = reply.body else { panic!("no ports") };
+    let stats = ports.next().unwrap().unwrap();
+    let counters = stats.counters;
+    assert_eq!(stats.port, OfPort(1));
+    assert_eq!((counters.rx_packets, counters.rx_bytes, counters.tx_packets), (Some(2), Some(236), Some(0)));
+    assert_eq!((counters.rx_errors, counters.rx_crc_errors, counters.collisions), (None, None, None));
+    assert_eq!(stats.duration.as_secs(), 3928);
+    assert!(ports.next().is_none());
+}
+
+#[test]
+fn port_counters_of_1_5_skip_properties_of_others() {
+    check_port_counters(&hex!(
+        "061301e000000002000400000000000001d000000000000100000f581c222600000000000000000200000000000000000000"
+        "0000000000ec0000000000000000ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff00000028"
+        "00000000ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff00b80000aa01000000010000"
+        "0000ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "ffffffffffffffffffffffffffffffffffffffffffff009c0000aa0100000002000000061372785f637573746f6d5f706163"
+        "6b6574735f3100000000000000021372785f637573746f6d5f7061636b6574735f3200000000000000020b72785f71305f62"
+        "7974657300000000000000ec0d72785f71305f7061636b65747300000000000000020b74785f71305f627974657300000000"
+        "000000000d74785f71305f7061636b657473000000000000000000000000"
+    ));
+}
+
+#[test]
+fn port_counters_of_1_3_stand_in_one_structure() {
+    check_port_counters(&hex!(
+        "0413008000000002000400000000000000000001000000000000000000000002000000000000000000000000000000ec0000"
+        "000000000000ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+        "ffffffffffffffffffffffffffffffffffffffff00000f581ce88340"
+    ));
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
+use super::counters::{PortStatsIter, TableStatsIter};
 use super::monitor::{FlowUpdates, MonitorRequest};
 use super::port::PortIter;
 use super::{MULTIPART_REPLY, MULTIPART_REQUEST, write_message};
@@ -86,6 +87,8 @@ pub enum MultipartRequest<'a> {
     Aggregate(FlowQuery),
     /// What do tables count?
     Table,
+    /// What does a port count, or all with [`OfPort::ANY`]?
+    PortStats(OfPort),
     /// Which ports are there? Only 1.5 can ask about one.
     PortDesc(OfPort),
     /// Tell me about flows from now on.
@@ -108,6 +111,11 @@ impl<'a> MultipartRequest<'a> {
             FLOW => Self::Flow(FlowQuery::read(r)?),
             AGGREGATE => Self::Aggregate(FlowQuery::read(r)?),
             TABLE => Self::Table,
+            PORT_STATS => {
+                let port = OfPort(r.u32()?);
+                r.skip(4)?;
+                Self::PortStats(port)
+            }
             PORT_DESC if version == Version::V15 => {
                 let port = OfPort(r.u32()?);
                 r.skip(4)?;
@@ -127,6 +135,11 @@ impl<'a> MultipartRequest<'a> {
             match self {
                 Self::Desc | Self::Table => Ok(()),
                 Self::Flow(query) | Self::Aggregate(query) => query.write(w),
+                Self::PortStats(port) => {
+                    w.u32(port.0);
+                    w.zeros(4);
+                    Ok(())
+                }
                 Self::PortDesc(port) => {
                     if version == Version::V15 {
                         w.u32(port.0);
@@ -152,6 +165,7 @@ impl<'a> MultipartRequest<'a> {
             Self::Flow(_) => FLOW,
             Self::Aggregate(_) => AGGREGATE,
             Self::Table => TABLE,
+            Self::PortStats(_) => PORT_STATS,
             Self::PortDesc(_) => PORT_DESC,
             Self::FlowMonitor(_) => FLOW_MONITOR,
             Self::Unknown { kind, .. } => *kind,
@@ -177,6 +191,10 @@ pub enum MultipartBody<'a> {
     Flow(FlowStatsIter<'a>),
     /// What flows count together.
     Aggregate(AggregateStats),
+    /// What tables have counted.
+    Table(TableStatsIter<'a>),
+    /// What ports have counted.
+    PortStats(PortStatsIter<'a>),
     /// Ports.
     PortDesc(PortIter<'a>),
     /// What happened to flows; unsolicited ones have xid 0.
@@ -199,6 +217,8 @@ impl<'a> MultipartReply<'a> {
             DESC => MultipartBody::Desc(SwitchDesc::read(r)?),
             FLOW => MultipartBody::Flow(FlowStatsIter::new(all(r), version)),
             AGGREGATE => MultipartBody::Aggregate(AggregateStats::read(r, version)?),
+            TABLE => MultipartBody::Table(TableStatsIter::new(all(r))),
+            PORT_STATS => MultipartBody::PortStats(PortStatsIter::new(all(r), version)),
             PORT_DESC => MultipartBody::PortDesc(PortIter::new(all(r), version)),
             FLOW_MONITOR if version > Version::V13 => {
                 MultipartBody::FlowMonitor(FlowUpdates::new(all(r), version))
@@ -302,6 +322,8 @@ pub const FLOW: u16 = 1;
 pub const AGGREGATE: u16 = 2;
 /// Tables.
 pub const TABLE: u16 = 3;
+/// Counters of ports.
+pub const PORT_STATS: u16 = 4;
 /// Ports.
 pub const PORT_DESC: u16 = 13;
 /// Flow monitors (1.4 and later).
