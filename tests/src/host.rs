@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -191,7 +192,7 @@ impl Host {
 /// A host that the lab cabled to a bridge itself; the agent knows nothing of it.
 #[derive(Debug)]
 pub struct Neighbour {
-    host: Host,
+    host: Arc<Host>,
     port: String,
     addresses: Vec<String>,
 }
@@ -206,7 +207,12 @@ impl std::ops::Deref for Neighbour {
 
 impl Neighbour {
     /// Cables a new host by a veth pair into `node`; the caller puts the port on the bridge.
-    pub(crate) fn cable(node: &Netns, host: Host, addresses: &[&str], datapath: Datapath) -> Result<Self> {
+    pub(crate) fn cable(
+        node: &Netns,
+        host: Arc<Host>,
+        addresses: &[&str],
+        datapath: Datapath,
+    ) -> Result<Self> {
         let port = format!("x-{}", host.name);
         let end = host.netns.path().display().to_string();
         let link = format!(

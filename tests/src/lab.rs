@@ -92,8 +92,8 @@ pub struct Lab {
     bridges: Vec<String>,
     gateway: Option<Neighbour>,
     gateway_addresses: Vec<String>,
-    /// The pods' namespaces: a story that drops a handle has not lost the pod.
-    pods: Mutex<Vec<Arc<Host>>>,
+    /// The namespaces of pods and neighbours: a story that drops a handle has not lost what it names.
+    hosts: Mutex<Vec<Arc<Host>>>,
     /// What ADD was called for and no DEL succeeded since.
     added: Mutex<Vec<Attachment>>,
     finished: bool,
@@ -134,7 +134,7 @@ impl Lab {
             bridges: drawing.bridges,
             gateway: None,
             gateway_addresses: drawing.gateway,
-            pods: Mutex::default(),
+            hosts: Mutex::default(),
             added: Mutex::default(),
             finished: false,
         };
@@ -177,7 +177,7 @@ impl Lab {
     }
 
     fn try_foreign_host(&self, name: &str, bridge: &str, vlan: u16, addresses: &[&str]) -> Result<Neighbour> {
-        let host = self.host(name, "eth0")?;
+        let host = self.keep_host(name, "eth0")?;
         let neighbour = Neighbour::cable(&self.ground.node, host, addresses, self.ground.datapath)?;
         let tag = format!("tag={vlan}");
         let words: &[&str] = if vlan == 0 { &[] } else { &[&tag, "vlan_mode=access"] };
@@ -342,13 +342,10 @@ impl Lab {
         &self.ground
     }
 
-    pub(crate) fn host(&self, name: &str, ifname: &str) -> Result<Host> {
-        Host::create(name, ifname, &self.ground.room.join(&format!("netns/{name}")), self.ground.datapath)
-    }
-
-    pub(crate) fn pod_host(&self, name: &str, ifname: &str) -> Result<Arc<Host>> {
-        let host = Arc::new(self.host(name, ifname)?);
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&host));
+    pub(crate) fn keep_host(&self, name: &str, ifname: &str) -> Result<Arc<Host>> {
+        let at = self.ground.room.join(&format!("netns/{name}"));
+        let host = Arc::new(Host::create(name, ifname, &at, self.ground.datapath)?);
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&host));
         Ok(host)
     }
 
@@ -385,7 +382,7 @@ impl Drop for Lab {
         drop(self.agent.kill9());
         drop(self.switch.stop());
         self.gateway = None;
-        self.pods.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.hosts.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         drop(self.clear_ground());
     }
 }

@@ -97,7 +97,7 @@ impl<'lab> PodDrawing<'lab> {
     pub fn place(self) -> Pod<'lab> {
         let lab = self.lab;
         let conf = if self.ipam { self.conf.clone().key("ipam", self.ipam_conf()) } else { self.conf };
-        let host = must(lab.pod_host(&self.name, &self.ifname), &format!("no namespace for {}", self.name));
+        let host = must(lab.keep_host(&self.name, &self.ifname), &format!("no namespace for {}", self.name));
         let attachment = Attachment {
             container: lab.container_id(&self.name),
             netns: host.netns().path().to_owned(),
