@@ -36,17 +36,17 @@ pub(crate) fn fields(reader: Reader<'_>) -> Result<MatchCow<'_>, DecodeError> {
     let mut context = Context::default();
     let mut canonical = true;
     let mut r = reader;
-    let mut last: Option<Tlv<'_>> = None;
+    let mut last: Option<(Option<Field>, &[u8])> = None;
     while !r.is_empty() {
         let at = r;
         let tlv = Tlv::read(&mut r)?;
         canonical &= tlv.field.is_none_or(|field| canon::is_canonical(&tlv, field));
-        canonical &= last.is_none_or(|last| canon::order(last.field, last.raw, tlv.field, tlv.raw).is_lt());
+        canonical &= last.is_none_or(|(field, raw)| canon::order(field, raw, tlv.field, tlv.raw).is_lt());
         if tlv.field.is_some_and(canon::implies_ethernet) && context.explicit_ethernet {
             canonical = false;
         }
         context.admit(&tlv).map_err(|code| at.refuse(code))?;
-        last = Some(tlv);
+        last = Some((tlv.field, tlv.raw));
     }
     if canonical {
         return Ok(MatchCow::Borrowed(MatchRef { bytes }));
@@ -115,15 +115,15 @@ impl Context {
         if tlv.mask.is_some() && !field.is_maskable() {
             return Err(ErrorCode::OFPBMC_BAD_MASK);
         }
-        if !field.is_variable() && !field.allows(tlv.number()) {
+        let value = tlv.number();
+        if !field.is_variable() && !field.allows(value) {
             return Err(ErrorCode::OFPBMC_BAD_VALUE);
         }
-        self.remember(field, tlv);
+        self.remember(field, value, tlv);
         Ok(())
     }
 
-    fn remember(&mut self, field: Field, tlv: &Tlv<'_>) {
-        let value = tlv.number();
+    fn remember(&mut self, field: Field, value: u128, tlv: &Tlv<'_>) {
         match field {
             Field::PacketType if value == 0 => self.explicit_ethernet = true,
             Field::PacketType => self.other_packet_type = u32::try_from(value).ok(),
