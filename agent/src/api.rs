@@ -6,6 +6,7 @@
 mod calls;
 mod cni;
 mod control;
+mod health;
 mod shim;
 mod spool;
 
@@ -20,7 +21,6 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic_health::server::HealthReporter;
 
 use crate::config::Config;
 use crate::dataplane::bpf::Bpf;
@@ -29,7 +29,7 @@ use crate::dataplane::links::Links;
 use crate::dataplane::netns::ProcRoot;
 use crate::dataplane::ports::PortsHandle;
 use crate::events::Events;
-use crate::health::{CNI_SERVICE, Life, Readiness};
+use crate::health::Readiness;
 use crate::model::Outcomes;
 use crate::observe::drops::Drops;
 use crate::reconcile::ReconcileHandle;
@@ -37,6 +37,7 @@ use crate::store::StoreHandle;
 
 pub use calls::{CallRunner, Calls};
 pub use cni::{PluginVersions, pay_debts};
+pub use health::ask as ask_health;
 pub use spool::{drain as drain_spool, watch as watch_spool};
 
 /// Every handle that a call may need.
@@ -92,14 +93,14 @@ pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
 
 /// Serves until `stop`.
 pub async fn serve(listener: UnixListener, context: Context, stop: CancellationToken) {
-    let (reporter, health) = tonic_health::server::health_reporter();
+    let (reporter, health_service) = tonic_health::server::health_reporter();
     let life = context.readiness.watch();
     let cni = CniServer::new(cni::Service::new(context.clone()))
         .max_decoding_message_size(agent_api::MAX_MESSAGE)
         .max_encoding_message_size(agent_api::MAX_MESSAGE);
     let control = ControlServer::new(control::Service::new(context));
     let server = Server::builder()
-        .add_service(health)
+        .add_service(health_service)
         .add_service(cni)
         .add_service(control)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.clone().cancelled_owned());
@@ -107,21 +108,6 @@ pub async fn serve(listener: UnixListener, context: Context, stop: CancellationT
         outcome = server => if let Err(error) = outcome {
             tracing::error!(error = crate::report::chain(&error), "the socket failed");
         },
-        () = report_life(reporter, life) => {}
-    }
-}
-
-/// Keeps the health service telling where the agent is in its life.
-async fn report_life(reporter: HealthReporter, mut life: watch::Receiver<Life>) {
-    use tonic_health::ServingStatus::{NotServing, Serving};
-    loop {
-        let now = *life.borrow_and_update();
-        let ready = if now == Life::Ready { Serving } else { NotServing };
-        let alive = if now == Life::Stopping { NotServing } else { Serving };
-        reporter.set_service_status(CNI_SERVICE, ready).await;
-        reporter.set_service_status("", alive).await;
-        if life.changed().await.is_err() {
-            return;
-        }
+        () = health::report(reporter, life) => {}
     }
 }

@@ -8,7 +8,6 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,7 +49,7 @@ pub fn check(args: &Args) -> anyhow::Result<()> {
 pub fn health(args: &Args, ready: bool) -> anyhow::Result<()> {
     let config = load(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(health::ask(&config.socket(), ready))
+    runtime.block_on(api::ask_health(&config.socket(), ready))
 }
 
 /// Shows a fatal error with its causes.
@@ -216,6 +215,3 @@ fn proc_root() -> ProcRoot {
     let mounted = Path::new("/host/proc/sys/net");
     if mounted.is_dir() { ProcRoot::new("/host/proc") } else { ProcRoot::default() }
 }
-
-/// How long the agent waits at most before it looks at a debt again.
-pub(crate) const DEBT_PAUSE: Duration = Duration::from_secs(5);

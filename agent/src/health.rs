@@ -1,4 +1,4 @@
-//! Readiness, the health service, the lock of the single agent, and systemd's notification socket.
+//! Readiness, the lock of the single agent, and systemd's notification socket.
 
 use std::fs::File;
 use std::os::unix::net::UnixDatagram;
@@ -6,17 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::watch;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-
-/// The name under which the health service tells about CNI calls.
-pub const CNI_SERVICE: &str = "underpass.cni.v1.Cni";
-
-/// How long the health subcommand waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where the agent stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,19 +62,6 @@ pub async fn lock(run_dir: &Path) -> anyhow::Result<Flock<File>> {
             told = true;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Asks the agent behind `socket` how it is.
-pub async fn ask(socket: &Path, ready: bool) -> anyhow::Result<()> {
-    let channel = agent_api::connect(socket).await?;
-    let service = if ready { CNI_SERVICE } else { "" }.to_owned();
-    let mut client = HealthClient::new(channel);
-    let question = client.check(HealthCheckRequest { service });
-    let answer = tokio::time::timeout(PATIENCE, question).await.context("the agent does not answer")??;
-    match answer.into_inner().status() {
-        ServingStatus::Serving => Ok(()),
-        other => bail!("the agent says {}", other.as_str_name()),
     }
 }
 

@@ -14,6 +14,9 @@ pub const COALESCE: Duration = Duration::from_millis(1);
 /// A pass at least this often, whatever the triggers say: a lost one costs this much.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// Programs on host veths are looked at this often: another tool may have hung its own there, or removed ours.
+pub const INSPECT: Duration = Duration::from_secs(10);
+
 /// The table block is read back this often as a backstop against drift that no monitor told of.
 pub const READ_BACK: Duration = Duration::from_mins(1);
 
@@ -73,3 +76,6 @@ pub const GATEWAY_QUESTIONS: u32 = 3;
 
 /// The spool is looked at this often: a shim that just missed the socket leaves its DEL there.
 pub const SPOOL_LOOK: Duration = Duration::from_secs(5);
+
+/// How long after a failed try the agent offers an address to its plugin again.
+pub const DEBT_PAUSE: Duration = Duration::from_secs(5);

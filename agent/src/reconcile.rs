@@ -23,6 +23,7 @@ mod ports;
 mod removal;
 mod report;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,8 @@ pub struct Reconciler {
     memories: Memories,
     maps: bpf::Maps,
     tables: flows::Tables,
+    /// Removals that failed, and when they are tried again.
+    leaving: BTreeMap<EndpointId, memory::Fault>,
     swept: bool,
 }
 
@@ -112,6 +115,7 @@ impl Reconciler {
             memories: Memories::default(),
             maps: bpf::Maps::default(),
             tables: flows::Tables::new(parts.config.ovs.table_base),
+            leaving: BTreeMap::new(),
             swept: false,
             parts,
         };

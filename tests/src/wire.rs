@@ -73,6 +73,15 @@ impl Wire {
         self.until(deadline, |_| true)
     }
 
+    /// All frames that still arrive until none has for `silence`.
+    pub fn all_until_silence(&self, silence: Duration) -> Result<Vec<Vec<u8>>> {
+        let mut seen = Vec::new();
+        while let Some(frame) = self.next(silence)? {
+            seen.push(frame);
+        }
+        Ok(seen)
+    }
+
     /// All frames that arrive until `last` accepts one, that one included; an error if none is accepted in time.
     pub fn all_until(&self, deadline: Duration, last: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let began = Instant::now();

@@ -85,9 +85,10 @@ async fn serve(
     tracing::debug!(?verb, container = %start.container_id, ifname = %start.ifname, "CNI call");
     let outcome = match (context.readiness.life(), verb) {
         (Life::Ready, Verb::Add) => return add::run(&context, pid, &start, shim, version).await,
-        (Life::Ready, Verb::Del) => del::run(&context, &start, &mut shim).await,
+        // What only takes away is served as long as anything is.
+        (_, Verb::Del) => del::run(&context, &start, &mut shim).await,
+        (_, Verb::Gc) => gc::run(&context, &start, &mut shim).await,
         (Life::Ready, Verb::Check) => check::run(&context, pid, &start, &mut shim).await,
-        (Life::Ready, Verb::Gc) => gc::run(&context, &start, &mut shim).await,
         (Life::Ready, Verb::Status) => status::run(&context, &start, &mut shim).await,
         (Life::Ready, Verb::Unspecified | Verb::Version) => {
             Err(CniError::new(Code::INVALID_ENVIRONMENT, "CNI_COMMAND is not a verb that the agent serves"))

@@ -99,7 +99,7 @@ fn read(r: &mut Reader) -> Config {
             back_after: u32::try_from(r.integer("gateway.back_after", 2, 1, 100)).unwrap_or(2),
         },
         accel: Accel { enabled: r.boolean("accel.enabled", true), lease, renew },
-        max_endpoints: u32::try_from(r.integer("limits.max_endpoints", 512, 1, 65_536)).unwrap_or(512),
+        max_endpoints: u32::try_from(r.integer("limits.max_endpoints", 512, 1, 8_192)).unwrap_or(512),
         log: Log {
             level: r.text("log.level", "info"),
             format: r.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ebpf::{AttachKind, Dataplane, DropRing, Error, FactRing};
+use ebpf::{AttachKind, Dataplane, DropRing, Error, FactRing, Role};
 use ebpf_abi::{
     AddrKey, BridgeFlags, Counters, L2Key, Local, Offence, Port, SrcKey, SrcVal, Uplink, VlanKey, Watch, maps,
 };
@@ -55,6 +55,19 @@ impl Bpf {
             foreign_before: attached.foreign_before,
             foreign: attached.foreign_any,
         })
+    }
+
+    /// How the programs hang there now; `None` if one of them is gone.
+    pub fn inspect(&self, ifindex: u32, ifname: &str) -> Result<Option<Attached>, Error> {
+        let dataplane = self.lock();
+        let from = dataplane.inspect(Role::FromPod, ifindex, ifname)?;
+        let to = dataplane.inspect(Role::ToPod, ifindex, ifname)?;
+        Ok(from.zip(to).map(|(from, to)| Attached {
+            ifindex,
+            kind: kind(from.kind),
+            foreign_before: from.foreign_before,
+            foreign: from.foreign_any || to.foreign_any,
+        }))
     }
 
     pub fn attach_uplink(&self, ifindex: u32, ifname: &str, uplink: Uplink) -> Result<(), Error> {

@@ -109,7 +109,8 @@ fn endpoint(tables: &mut Tables, attached: &Attached<'_>) {
     }
     if attached.open && attached.accelerated {
         let local = Local { ifindex, slot: slot.index, mtu: endpoint.mtu, flags: LocalFlags::default() };
-        tables.locals.insert(L2Key::new(bridge, vlan, endpoint.mac.0), local);
+        // The first one that had a MAC keeps its frames.
+        tables.locals.entry(L2Key::new(bridge, vlan, endpoint.mac.0)).or_insert(local);
     }
 }
 

@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
-use crate::dataplane::bpf::Bpf;
+use crate::dataplane::bpf::{Attached, Bpf};
+use crate::dataplane::links::HostVeths;
+use crate::limits::INSPECT;
 use crate::model::{EndpointId, Mac, Stage, StageError};
 use crate::plan::accel;
 use crate::plan::bpf::{self as plan, Gateway, Tables};
 use crate::plan::diff::diff;
+use crate::report::chain;
 
 /// What is known of the maps.
 #[derive(Debug, Default)]
@@ -56,25 +59,28 @@ impl Maps {
 }
 
 impl Reconciler {
-    /// Attaches the programs to every host end. At the first pass after a start this swaps them in their links.
+    /// Attaches the programs to every host end. At the first pass after a start this swaps them in their links; later
+    /// it looks now and then whether they still hang there, and what else does.
     pub(super) fn attach(&mut self, pass: &mut Pass) {
         let mut failed = Vec::new();
-        for (id, work) in &mut pass.works {
+        for (id, work) in &pass.works {
             let Some(ifindex) = work.ifindex else { continue };
             let memory = self.memories.get_mut(id);
-            if memory.attached.as_ref().is_some_and(|a| a.ifindex == ifindex) {
+            let known = memory.attached.as_ref().is_some_and(|a| a.ifindex == ifindex);
+            if known && pass.now < memory.inspected + INSPECT {
                 continue;
             }
             if memory.backs_off(Stage::Bpf, pass.now) {
                 failed.push((id.clone(), None));
                 continue;
             }
-            match self.parts.bpf.attach(ifindex, &work.entry.endpoint.host_ifname()) {
+            match hang(&self.parts.bpf, ifindex, &work.entry.endpoint.host_ifname(), known) {
                 Ok(attached) => {
                     memory.succeed(Stage::Bpf);
+                    memory.inspected = pass.now;
                     memory.attached = Some(attached);
                 }
-                Err(error) => failed.push((id.clone(), Some(crate::report::chain(&error)))),
+                Err(error) => failed.push((id.clone(), Some(chain(&error)))),
             }
         }
         for (id, error) in failed {
@@ -87,13 +93,21 @@ impl Reconciler {
 
     /// Makes the maps say what the intent and the gates say. Called again in a pass that opens gates.
     pub(super) fn write_maps(&mut self, pass: &mut Pass) {
+        // Before the database was read, no bridge means nothing: the entries of a former agent stay as they are.
+        if !pass.ovs.is_synced {
+            return;
+        }
         let bpf = &self.parts.bpf;
         let actual = match self.maps.actual.take() {
             Some(actual) => actual,
-            None => match take_over(bpf, &pass.works) {
+            None => match take_over(bpf, &pass.veths) {
                 Ok(actual) => actual,
                 Err(error) => {
-                    pass.faults.insert("bpf".to_owned(), crate::report::chain(&error));
+                    let text = chain(&error);
+                    for work in pass.works.values_mut() {
+                        work.wait(Stage::Bpf, format!("the maps cannot be read: {text}"));
+                    }
+                    pass.faults.insert("bpf".to_owned(), text);
                     return;
                 }
             },
@@ -131,6 +145,12 @@ impl Reconciler {
         let gateways = self.gateways(pass);
         self.note_blockers(pass);
         let mut attached = Vec::new();
+        for work in pass.works.values() {
+            // A bridge that is away for a moment keeps the datapath that it was last seen with.
+            if let Some((.., userspace)) = bridges.get(&work.entry.endpoint.bridge) {
+                self.memories.get_mut(work.id()).userspace = *userspace;
+            }
+        }
         let mut works: Vec<_> = pass.works.values().collect();
         works.sort_by_key(|w| w.entry.created);
         for work in works {
@@ -201,16 +221,24 @@ impl Reconciler {
     }
 }
 
-/// Reads the maps. Programs on interfaces that are nobody's are taken off; those on uplinks are to be hung there anew,
-/// since another version of the agent may have hung them.
-fn take_over(bpf: &Bpf, works: &BTreeMap<EndpointId, Work>) -> Result<Tables, ebpf::Error> {
+/// Looks at the programs where they are known to hang, and hangs them where they do not.
+fn hang(bpf: &Bpf, ifindex: u32, ifname: &str, known: bool) -> Result<Attached, ebpf::Error> {
+    if known && let Some(attached) = bpf.inspect(ifindex, ifname)? {
+        return Ok(attached);
+    }
+    if known {
+        tracing::warn!(%ifname, "somebody took the guard's programs off, hanging them there again");
+    }
+    bpf.attach(ifindex, ifname)
+}
+
+/// Reads the maps. Pins of interfaces that are gone are forgotten; programs on uplinks are to be hung there anew, since
+/// another version of the agent may have hung them.
+fn take_over(bpf: &Bpf, veths: &HostVeths) -> Result<Tables, ebpf::Error> {
     let mut actual = bpf.read()?;
-    for ifindex in bpf.attached()? {
-        let ours =
-            works.values().any(|w| w.ifindex == Some(ifindex)) || actual.uplinks.contains_key(&ifindex);
-        if !ours {
-            bpf.detach(ifindex, "")?;
-        }
+    let here = |i: u32| veths.values().any(|v| v.index.0 == i) || actual.uplinks.contains_key(&i);
+    for ifindex in bpf.attached()?.into_iter().filter(|i| !here(*i)) {
+        bpf.detach(ifindex, "")?;
     }
     for uplink in actual.uplinks.values_mut() {
         uplink.bridge = u16::MAX;
@@ -234,7 +262,7 @@ fn write(
     let sources = diff(&desired.sources, &actual.sources);
     let mut note = |ifindex: Option<u32>, outcome: Result<(), ebpf::Error>| {
         if let Err(error) = outcome {
-            errors.push((ifindex, crate::report::chain(&error)));
+            errors.push((ifindex, chain(&error)));
         }
     };
     locals.to_remove.iter().for_each(|key| note(None, bpf.remove_local(key)));

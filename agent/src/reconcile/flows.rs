@@ -8,14 +8,25 @@ use std::time::Duration;
 
 use openflow::{FlowKey, OfPort};
 
-use super::pass::Pass;
+use super::pass::{Pass, Work};
 use super::{Reconciler, database};
 use crate::dataplane::flows::{Connection, DumpScope, FlowChanges, FlowEntry};
 use crate::limits::READ_BACK;
-use crate::model::{EndpointId, Stage, StageError};
+use crate::model::{EndpointId, Phase, Stage, StageError};
 use crate::plan::diff::diff;
 use crate::plan::flows::{Block, Bound, Cookie, FlowSet, desired};
 use crate::report::chain;
+
+/// Why a bridge as a whole could not be worked on.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// It will pass: a connection, a timeout, a setting.
+    #[error("{0}")]
+    NotNow(String),
+    /// Somebody else programs this bridge.
+    #[error("{0}")]
+    NotOurs(String),
+}
 
 /// What is known of the bridges' tables.
 #[derive(Debug)]
@@ -85,8 +96,12 @@ impl Reconciler {
         self.tables.bridges.retain(|name, _| bridges.contains(name));
         self.parts.switches.want(bridges.clone());
         for bridge in bridges {
-            if let Err(why) = self.converge(pass, &bridge).await {
+            if let Err(trouble) = self.converge(pass, &bridge).await {
+                let why = trouble.to_string();
                 tracing::debug!(%bridge, %why, "flows not converged");
+                if let Trouble::NotOurs(_) = trouble {
+                    self.refuse_endpoints(pass, &bridge, &why);
+                }
                 for work in pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge) {
                     work.wait(Stage::Flows, why.clone());
                 }
@@ -96,13 +111,13 @@ impl Reconciler {
     }
 
     /// Brings one bridge's tables in line; an error is why the bridge as a whole could not be worked on.
-    async fn converge(&mut self, pass: &mut Pass, bridge: &str) -> Result<(), String> {
+    async fn converge(&mut self, pass: &mut Pass, bridge: &str) -> Result<(), Trouble> {
         let epoch = match self.parts.switches.watch().borrow().get(bridge) {
             Some(Connection::Connected { epoch, .. }) => *epoch,
             Some(Connection::Down { error, .. }) => {
-                return Err(format!("bridge {bridge} is out of reach: {}", chain(error)));
+                return Err(Trouble::NotNow(format!("bridge {bridge} is out of reach: {}", chain(error))));
             }
-            None => return Err(format!("bridge {bridge} is being connected to")),
+            None => return Err(Trouble::NotNow(format!("bridge {bridge} is being connected to"))),
         };
         self.read_back(pass, bridge, epoch).await?;
         let bound = bound(pass, bridge);
@@ -116,7 +131,8 @@ impl Reconciler {
             return Ok(());
         }
         if pass.ovs.flow_restore_wait {
-            return Err("other_config:flow-restore-wait is true: flows are only read".to_owned());
+            let why = "other_config:flow-restore-wait is true: flows are only read";
+            return Err(Trouble::NotNow(why.to_owned()));
         }
         self.write(pass, bridge, epoch, wanted, changes).await
     }
@@ -128,7 +144,7 @@ impl Reconciler {
         epoch: u64,
         mut wanted: FlowSet,
         changes: crate::plan::diff::Diff<FlowKey, openflow::Flow>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Trouble> {
         let mut refused_slots = BTreeSet::new();
         let mut add: Vec<_> = changes.to_set.into_iter().map(|(_, flow)| flow).collect();
         let mut remove = changes.to_remove;
@@ -139,7 +155,7 @@ impl Reconciler {
                 Ok(applied) => applied,
                 Err(error) => {
                     self.tables.doubt(bridge);
-                    return Err(chain(&error));
+                    return Err(Trouble::NotNow(chain(&error)));
                 }
             };
             if applied.refused.is_empty() {
@@ -162,7 +178,8 @@ impl Reconciler {
             if add.len() == before {
                 remove.clear();
                 self.tables.doubt(bridge);
-                return Err(format!("bridge {bridge} refuses flows: {}", applied.refused[0].1));
+                let why = &applied.refused[0].1;
+                return Err(Trouble::NotNow(format!("bridge {bridge} refuses flows: {why}")));
             }
         }
         if let Some(table) = self.tables.bridges.get_mut(bridge) {
@@ -171,6 +188,17 @@ impl Reconciler {
         }
         flowed(pass, bridge, &refused_slots);
         Ok(())
+    }
+
+    /// Endpoints that are being added to a bridge that is not ours to work on have nothing to wait for.
+    fn refuse_endpoints(&mut self, pass: &mut Pass, bridge: &str, why: &str) {
+        let (now, memories) = (pass.now, &self.memories);
+        let tried = |w: &&Work| !memories.get(w.id()).is_some_and(|m| m.backs_off(Stage::Flows, now));
+        let here = pass.works.values().filter(|w| w.entry.endpoint.bridge == bridge);
+        let adding = here.filter(|w| w.entry.phase != Phase::Live).filter(tried);
+        for id in adding.map(|w| w.id().clone()).collect::<Vec<_>>() {
+            self.fail(pass, &id, Stage::Flows, StageError::Guard(why.to_owned()));
+        }
     }
 
     fn refuse(&mut self, pass: &mut Pass, slot: u32, text: String) {
@@ -182,7 +210,7 @@ impl Reconciler {
     }
 
     /// Reads the block and the hooks if they are in doubt; refuses a bridge that is not ours to work on.
-    async fn read_back(&mut self, pass: &Pass, bridge: &str, epoch: u64) -> Result<(), String> {
+    async fn read_back(&mut self, pass: &Pass, bridge: &str, epoch: u64) -> Result<(), Trouble> {
         let known = self.tables.bridges.get(bridge);
         let fresh = known.is_some_and(|t| {
             t.epoch == epoch && t.actual.is_some() && pass.now.saturating_sub(t.read_at) < READ_BACK
@@ -194,16 +222,20 @@ impl Reconciler {
         let block = self.tables.block;
         // A bridge that was found fit need not have its foreign flows looked through again.
         let scope = if accepted { DumpScope::Owned(block) } else { DumpScope::Guard(block) };
-        let dump = self.parts.switches.dump(bridge, scope).await.map_err(|e| chain(&e))?;
+        let dump = self.parts.switches.dump(bridge, scope).await.map_err(|e| Trouble::NotNow(chain(&e)))?;
         if !accepted {
-            refuse_foreign(pass, bridge, block, &dump.flows)?;
+            refuse_foreign(pass, bridge, block, &dump.flows).map_err(Trouble::NotOurs)?;
         }
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
         let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
         let table =
             Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, wanted: 0, accepted: true };
         self.tables.bridges.insert(bridge.to_owned(), table);
-        if dump.epoch == epoch { Ok(()) } else { Err("the switch has just reconnected".to_owned()) }
+        if dump.epoch == epoch {
+            Ok(())
+        } else {
+            Err(Trouble::NotNow("the switch has just reconnected".to_owned()))
+        }
     }
 }
 

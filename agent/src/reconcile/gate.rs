@@ -182,8 +182,12 @@ impl Reconciler {
 
     fn station(&mut self, pass: &Pass, work: &Work) -> Option<Station> {
         let endpoint = &work.entry.endpoint;
-        let ofport = work.ofport.filter(|_| work.flowed)?;
+        let ofport = work.ofport?;
         let memory = self.memories.get(work.id())?;
+        // An open station stays one while its bridge is away: what is known of its neighbours is not forgotten.
+        if !memory.open && !work.flowed {
+            return None;
+        }
         let role = match memory.open {
             true => Role::Open { fresh: work.entry.phase != Phase::Live },
             false if needs_probe(work) => Role::Probing(endpoint.conflict_timing),

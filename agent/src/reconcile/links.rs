@@ -9,7 +9,7 @@ use super::pass::Pass;
 use crate::dataplane::links::{Ipv6Mode, LinkError, Links, Offloads, PodLinkSpec, VethSpec};
 use crate::dataplane::netns::Netns;
 use crate::limits::LINK_CONCURRENCY;
-use crate::model::{Endpoint, EndpointId, Entry, Phase, Stage, StageError, State};
+use crate::model::{Endpoint, EndpointId, Entry, Phase, Stage, StageError};
 
 /// A link to be made or brought up to date.
 struct Job {
@@ -33,10 +33,10 @@ impl Reconciler {
         for (id, phase, outcome) in done {
             self.made(pass, &id, phase, outcome);
         }
+        let mut lost = Vec::new();
         for (id, work) in &mut pass.works {
-            let endpoint = &work.entry.endpoint;
-            let seen =
-                pass.veths.get(&endpoint.host_ifname()).filter(|v| v.alias.as_deref() == Some(&id.alias()));
+            let name = work.entry.endpoint.host_ifname();
+            let seen = pass.veths.get(&name).filter(|v| v.alias.as_deref() == Some(&id.alias()));
             let memory = self.memories.get_mut(id);
             match seen {
                 Some(veth) => memory.ifindex = Some(veth.index.0),
@@ -46,11 +46,15 @@ impl Reconciler {
             }
             work.ifindex = memory.ifindex;
             if work.ifindex.is_none() && work.entry.phase == Phase::Live {
-                let error = StageError::Other(format!("host veth {} is gone", endpoint.host_ifname()));
-                work.held_up = Some(State::Failed { stage: Stage::Links, error, retry_at: pass.now });
+                if !memory.backs_off(Stage::Links, pass.now) {
+                    lost.push((id.clone(), name));
+                }
             } else if work.ifindex.is_none() && memory.fault.is_none() {
                 work.wait(Stage::Links, "the pod's network namespace is not known yet");
             }
+        }
+        for (id, name) in lost {
+            self.fail(pass, &id, Stage::Links, StageError::Other(format!("host veth {name} is gone")));
         }
         let backing_off: Vec<_> = pass.works.keys().cloned().collect();
         for id in backing_off {

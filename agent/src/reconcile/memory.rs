@@ -19,6 +19,8 @@ pub(super) struct Memory {
     /// The revision whose settings the pod's end has.
     pub(super) prepared: Option<Generation>,
     pub(super) attached: Option<Attached>,
+    /// When the programs were last looked at, on the boot clock.
+    pub(super) inspected: Duration,
     /// The bridge was last seen on the userspace datapath.
     pub(super) userspace: bool,
     /// The port that was last asked for, and when, on the boot clock.
@@ -46,9 +48,7 @@ impl Memory {
     }
 
     pub(super) fn fail(&mut self, stage: Stage, error: StageError, now: Duration) {
-        let attempts = self.fault.as_ref().filter(|f| f.stage == stage).map_or(0, |f| f.attempts) + 1;
-        let wait = RETRY_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(RETRY_LAST);
-        self.fault = Some(Fault { stage, error, attempts, retry_at: now + wait });
+        self.fault = Some(Fault::again(self.fault.as_ref(), stage, error, now));
     }
 
     pub(super) fn succeed(&mut self, stage: Stage) {
@@ -60,6 +60,15 @@ impl Memory {
     /// Whether a failed stage must not be tried yet.
     pub(super) fn backs_off(&self, stage: Stage, now: Duration) -> bool {
         self.fault.as_ref().is_some_and(|f| f.stage == stage && now < f.retry_at)
+    }
+}
+
+impl Fault {
+    /// The next failure after `before`: the wait doubles while it is the same stage that fails.
+    pub(super) fn again(before: Option<&Self>, stage: Stage, error: StageError, now: Duration) -> Self {
+        let attempts = before.filter(|f| f.stage == stage).map_or(0, |f| f.attempts) + 1;
+        let wait = RETRY_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(RETRY_LAST);
+        Self { stage, error, attempts, retry_at: now + wait }
     }
 }
 

@@ -79,6 +79,7 @@ impl Reconciler {
         let mut pass = Pass::new(self);
         let intent = Arc::clone(&pass.intent);
         self.memories.follow(intent.endpoints.values().map(AsRef::as_ref), intent.generation);
+        self.close(&mut pass).await;
         self.links(&mut pass).await;
         self.attach(&mut pass);
         self.write_maps(&mut pass);
@@ -100,7 +101,12 @@ impl Reconciler {
     pub(super) fn recall(&self, pass: &mut Pass, id: &EndpointId, stage: Stage) {
         let fault = self.memories.get(id).and_then(|m| m.fault.clone());
         let (Some(work), Some(fault)) = (pass.works.get_mut(id), fault) else { return };
-        if work.held_up.is_none() && fault.stage == stage {
+        let open = match &work.held_up {
+            None => true,
+            Some(State::Pending { stage: pending, .. }) => *pending == stage,
+            Some(_) => false,
+        };
+        if open && fault.stage == stage {
             work.held_up = Some(State::Failed { stage, error: fault.error, retry_at: fault.retry_at });
         }
     }

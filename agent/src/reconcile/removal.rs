@@ -4,53 +4,77 @@
 
 use futures::StreamExt as _;
 
+use super::memory::Fault;
 use super::pass::Pass;
 use super::{Reconciler, database};
 use crate::limits::LINK_CONCURRENCY;
-use crate::model::Removal;
+use crate::model::{EndpointId, Removal, Stage, StageError};
 use crate::report::chain;
 
 impl Reconciler {
-    pub(super) async fn removals(&mut self, pass: &mut Pass) {
-        let removals: Vec<_> = pass.intent.removals.values().cloned().collect();
-        if removals.is_empty() {
-            return;
-        }
-        let this = &*self;
-        let snapshot = &*pass;
-        let done: Vec<_> = futures::stream::iter(removals)
-            .map(|removal| async move { (this.remove(snapshot, &removal).await, removal) })
-            .buffer_unordered(LINK_CONCURRENCY)
-            .collect()
-            .await;
-        self.sweep_programs(pass);
-        for (outcome, removal) in done {
-            match outcome {
-                Ok(()) => {
-                    tracing::info!(endpoint = %removal.id, "endpoint removed");
-                    self.parts.store.gone(removal.id, removal.revision).await;
-                }
-                Err(why) => {
-                    tracing::warn!(endpoint = %removal.id, %why, "endpoint not removed yet");
-                    pass.faults.insert(format!("removal of {}", removal.id), why);
-                }
+    /// The first thing of all: host ends of endpoints on their way out go down, and so do those that bear our mark and
+    /// that nobody remembers. On the userspace datapath the flows are the only wall, and they are about to go.
+    pub(super) async fn close(&mut self, pass: &mut Pass) {
+        let forgotten = |alias: &str| {
+            EndpointId::from_alias(alias).is_some_and(|id| !pass.intent.endpoints.contains_key(&id))
+        };
+        let up = pass.veths.iter().filter(|(_, v)| v.is_up && v.alias.as_deref().is_some_and(forgotten));
+        for name in up.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            if let Err(error) = self.parts.links.set_host_up(&name, false).await {
+                pass.faults.insert(format!("host veth {name}"), chain(&error));
             }
         }
     }
 
-    /// Takes programs off interfaces that are nobody's, most of which are gone with their pods.
-    fn sweep_programs(&self, pass: &mut Pass) {
-        let ours = |ifindex: &u32| {
-            pass.works.values().any(|w| w.ifindex == Some(*ifindex)) || self.maps.is_uplink(*ifindex)
-        };
-        let stale = match self.parts.bpf.attached() {
-            Ok(attached) => attached.into_iter().filter(|i| !ours(i)).collect::<Vec<_>>(),
-            Err(error) => {
-                pass.faults.insert("bpf".to_owned(), chain(&error));
-                return;
+    pub(super) async fn removals(&mut self, pass: &mut Pass) {
+        let removals: Vec<_> = pass.intent.removals.values().cloned().collect();
+        self.leaving.retain(|id, _| pass.intent.removals.contains_key(id));
+        if removals.is_empty() {
+            return;
+        }
+        let now = pass.now;
+        let due = removals.into_iter().filter(|r| self.leaving.get(&r.id).is_none_or(|f| now >= f.retry_at));
+        let due: Vec<_> = due.collect();
+        let this = &*self;
+        let snapshot = &*pass;
+        let done: Vec<_> = futures::stream::iter(due)
+            .map(|removal| async move { (this.remove(snapshot, &removal).await, removal) })
+            .buffer_unordered(LINK_CONCURRENCY)
+            .collect()
+            .await;
+        self.sweep_programs(pass).await;
+        for (outcome, removal) in done {
+            match outcome {
+                Ok(()) => {
+                    tracing::info!(endpoint = %removal.id, "endpoint removed");
+                    self.leaving.remove(&removal.id);
+                    self.parts.store.gone(removal.id, removal.revision).await;
+                }
+                Err(why) => self.stays(pass, removal.id, why),
             }
+        }
+    }
+
+    /// Books a removal that failed: it is tried again later, ever less often.
+    fn stays(&mut self, pass: &mut Pass, id: EndpointId, why: String) {
+        let before = self.leaving.get(&id);
+        if before.is_none_or(|f| f.error.to_string() != why) {
+            tracing::warn!(endpoint = %id, %why, "endpoint not removed yet");
+        }
+        pass.faults.insert(format!("removal of {id}"), why.clone());
+        let fault = Fault::again(before, Stage::Links, StageError::Other(why), pass.now);
+        self.leaving.insert(id, fault);
+    }
+
+    /// Forgets the pins of programs whose interface is gone; a program on one that is still there stays and drops.
+    async fn sweep_programs(&self, pass: &mut Pass) {
+        let (attached, veths) = match (self.parts.bpf.attached(), self.parts.links.observe().await) {
+            (Ok(attached), Ok(veths)) => (attached, veths),
+            (Err(error), _) => return drop(pass.faults.insert("bpf".to_owned(), chain(&error))),
+            (_, Err(error)) => return drop(pass.faults.insert("links".to_owned(), chain(&error))),
         };
-        for ifindex in stale {
+        let here = |i: u32| veths.values().any(|v| v.index.0 == i) || self.maps.is_uplink(i);
+        for ifindex in attached.into_iter().filter(|i| !here(*i)) {
             if let Err(error) = self.parts.bpf.detach(ifindex, "") {
                 pass.faults.insert("bpf".to_owned(), chain(&error));
             }

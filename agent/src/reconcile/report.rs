@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
-use crate::model::{EndpointStatus, Stage, State, Status};
+use crate::model::{EndpointStatus, Phase, Stage, State, Status};
 
 impl Reconciler {
     /// Publishes the status, if anything changed, and tells when a back-off or a deadline ends.
@@ -22,8 +22,9 @@ impl Reconciler {
         for (id, work) in &pass.works {
             let endpoint = self.endpoint_status(&pass, work);
             let wake = match &endpoint.state {
-                State::Failed { retry_at, .. } => Some(retry_at.saturating_sub(pass.now)),
-                State::Pending { stage: Stage::Ports | Stage::Gate, .. } => Some(POLL),
+                State::Failed { retry_at, .. } => Some(retry_at.saturating_sub(pass.now).max(POLL)),
+                // What an ADD waits for may be a deadline; everything else has a trigger.
+                State::Pending { .. } if work.entry.phase != Phase::Live => Some(POLL),
                 _ => None,
             };
             next = [next, wake].into_iter().flatten().min();
@@ -43,7 +44,8 @@ impl Reconciler {
                     not_accelerated: Vec::new(),
                 },
             );
-            next = Some(next.map_or(POLL, |n| n.min(POLL)));
+            let retry = self.leaving.get(id).map_or(POLL, |f| f.retry_at.saturating_sub(pass.now).max(POLL));
+            next = Some(next.map_or(retry, |n| n.min(retry)));
         }
         self.publish.send_if_modified(|current| {
             let changed = **current != status;
@@ -93,5 +95,5 @@ impl Reconciler {
     }
 }
 
-/// Facts that have no trigger of their own (a deadline, a removal that failed) are looked at this often.
+/// Facts that have no trigger of their own (deadlines, back-offs) are looked at no more often than this.
 const POLL: Duration = Duration::from_millis(100);

@@ -174,6 +174,10 @@ impl Store {
         if entry.as_ref().is_some_and(|entry| !remove.means(entry)) {
             return Ok(self.intent.generation);
         }
+        if remove.created.is_some() && entry.is_none() {
+            // Somebody else took this attachment away already, and knows better what is owed for it.
+            return Ok(self.intent.generation);
+        }
         let generation = self.intent.generation.next();
         self.intent.generation = generation;
         self.intent.endpoints.remove(&remove.id);

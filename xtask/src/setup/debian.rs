@@ -18,9 +18,6 @@ use crate::process;
 /// Signs every suite we read; package debian-archive-keyring.
 pub(super) const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Where to look when neither apt nor DEBIAN_MIRROR knows a mirror of Debian (Ubuntu).
-const PUBLIC_MIRROR: &str = "http://deb.debian.org/debian";
-
 /// One suite's index is at most 15 MB.
 const UPDATE_DEADLINE: Duration = Duration::from_mins(5);
 /// The largest package is a kernel of 110 MB.
@@ -152,7 +149,7 @@ fn mirrors() -> Result<(String, String)> {
         .ok()
         .map(|mirror| mirror.trim_end_matches('/').to_owned())
         .or_else(|| known("/debian"))
-        .unwrap_or_else(|| PUBLIC_MIRROR.to_owned());
+        .context("apt knows no mirror of Debian: set DEBIAN_MIRROR to one (http://HOST/debian)")?;
     let security = known("/debian-security").unwrap_or_else(|| format!("{main}-security"));
     Ok((main, security))
 }

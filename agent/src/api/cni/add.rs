@@ -196,8 +196,9 @@ async fn release(
     created: Generation,
 ) -> Reservation {
     let Some(plugin) = &asked.conf.head.ipam else { return Reservation::CallerReleases };
-    if current(context, &asked.id, created).is_err() {
-        // A DEL took it over, and the address with it.
+    let newer = context.store.intent().endpoints.get(&asked.id).is_some_and(|e| e.created != created);
+    if newer {
+        // The address is a successor's now.
         return Reservation::CallerReleases;
     }
     let delegate = Delegate { plugin, path: &start.path, head: &asked.conf.head };

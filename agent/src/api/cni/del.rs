@@ -31,7 +31,13 @@ pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Ou
             }
         }
     };
-    remove(context, start, id, reservation).await?;
+    let known = context.store.intent().endpoints.get(&id).cloned();
+    remove(context, start, id.clone(), reservation).await?;
+    until_gone(context, &id).await;
+    if let Some(entry) = known {
+        let text = format!("{} is removed", entry.endpoint.title());
+        context.events.record(EventKind::EndpointRemoved, Some(&id), text);
+    }
     Ok(Vec::new())
 }
 
@@ -47,18 +53,12 @@ async fn remove(
     id: EndpointId,
     reservation: Reservation,
 ) -> Result<(), CniError> {
-    let known = context.store.intent().endpoints.get(&id).cloned();
     let plugin = Head::parse(&start.stdin)?.ipam.map(|plugin| held(&plugin, start));
     let remove =
         Remove { id: id.clone(), created: None, deleted_at: Some(asked_at(start)), reservation, plugin };
     context.store.remove(remove).await.map_err(|error| {
         CniError::new(Code::IO_FAILURE, "the removal could not be recorded").caused_by(&error)
     })?;
-    until_gone(context, &id).await;
-    if let Some(entry) = known {
-        let text = format!("{} is removed", entry.endpoint.title());
-        context.events.record(EventKind::EndpointRemoved, Some(&id), text);
-    }
     Ok(())
 }
 

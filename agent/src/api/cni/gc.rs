@@ -16,9 +16,7 @@ pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Ou
     let head = Head::parse(&start.stdin)?;
     head.version.require_gc()?;
     let removed = sweep(context, start, &head).await?;
-    for id in &removed {
-        until_gone(context, id).await;
-    }
+    futures::future::join_all(removed.iter().map(|id| until_gone(context, id))).await;
     if let Some(plugin) = &head.ipam {
         let delegate = Delegate { plugin, path: &start.path, head: &head };
         // Plugins older than 1.1.0 have no GC: their addresses went back one by one above.

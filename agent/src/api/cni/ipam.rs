@@ -15,7 +15,7 @@ use super::Context;
 use crate::api::shim::{Gone, Shim};
 use crate::cni::ipam::{Run, choose_version, stdin, succeeded};
 use crate::cni::{CniError, CniResult, Code, Head, Version};
-use crate::limits::IPAM_PATIENCE;
+use crate::limits::{DEBT_PAUSE, IPAM_PATIENCE};
 use crate::model::{EndpointId, Ipam, IpamState};
 
 /// Plugin, `CNI_PATH` and the caller's version, to the version that the plugin is spoken to in.
@@ -92,7 +92,7 @@ pub async fn pay_debts(context: Context) {
                 }
             }
         }
-        let pause = if failed { crate::app::DEBT_PAUSE } else { Duration::MAX };
+        let pause = if failed { DEBT_PAUSE } else { Duration::MAX };
         // A change or a pause: both only mean "look again".
         if let Ok(Err(_)) = timeout(pause, intent.changed()).await {
             return;
