@@ -1,6 +1,6 @@
 //! One CNI call as one gRPC stream: Start, the IPAM runs the agent asks for, Done, Ack.
 //!
-//! Owns the two deadlines: the agent has to take the call within [`ACCEPT_TIMEOUT`] and to finish it within
+//! Owns the two deadlines: the agent has to take the call within [`agent_api::accept_timeout`] and to finish it within
 //! [`DONE_TIMEOUT`]. Whatever breaks the stream makes the agent withdraw the call; this side only reports it.
 
 use std::future::pending;
@@ -16,10 +16,6 @@ use tonic::Streaming;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::ipam;
-
-/// From the start of the connection to `Accepted`. An agent that is well answers in a millisecond; one that does not
-/// within this time is treated as away.
-const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// From `Accepted` to `Done`: longer than the agent's own deadline of 55 s, so that its answer is the one the runtime
 /// sees.
@@ -46,8 +42,9 @@ pub(crate) struct Answer {
 impl Conversation {
     /// Makes the call and waits for its outcome.
     pub(crate) async fn hold(call: &Call) -> Result<Answer, Failure> {
-        let accepted = time::timeout(ACCEPT_TIMEOUT, Self::open(call)).await;
-        let late = |_elapsed| Failure::away("the agent did not take the call", &Late(ACCEPT_TIMEOUT));
+        let limit = agent_api::accept_timeout();
+        let accepted = time::timeout(limit, Self::open(call)).await;
+        let late = |_elapsed| Failure::away("the agent did not take the call", &Late(limit));
         let mut conversation = accepted.map_err(late)??;
         let done =
             time::timeout_at(Instant::now() + DONE_TIMEOUT, conversation.finish(&call.start.path)).await;

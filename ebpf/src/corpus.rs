@@ -132,7 +132,7 @@ pub struct Case {
     pub frame: Vec<u8>,
     /// What the eBPF wall makes of it.
     pub ebpf: Verdict,
-    /// What the OpenFlow wall makes of it.
+    /// What the OpenFlow wall makes of it where OVS's flow cache knows nothing like it yet.
     pub openflow: Verdict,
     /// Why the two differ; empty where they do not.
     pub difference: &'static str,

@@ -73,7 +73,9 @@ fn due(lab: &Lab, cases: &[Case]) -> Counts {
         if let Verdict::Drop(reason) = case.ebpf {
             due.entry(reason as u64).or_default()[0] += 1;
         }
-        if let (Datapath::Userspace, Verdict::Drop(reason)) = (lab.datapath(), case.openflow) {
+        if let (Datapath::Userspace, true, Verdict::Drop(reason)) =
+            (lab.datapath(), is_agreed(case), case.openflow)
+        {
             due.entry(reason as u64).or_default()[1] += 1;
         }
     }
@@ -90,10 +92,14 @@ fn arrives(lab: &Lab, case: &Case) -> bool {
     verdict == Verdict::Pass && !to_itself
 }
 
-/// The corpus says what OVS makes of malformed packets on its userspace datapath. The kernel's parser is another one:
-/// there, where the walls differ, only the first one is bound to it.
+/// Whether the arrival of a frame tells about the walls. Where they differ, OVS could not read the frame as we do: what
+/// its userspace datapath then makes of it depends on the frames before, and the kernel's parser is another one.
 fn is_told(lab: &Lab, case: &Case) -> bool {
-    lab.datapath() == Datapath::Userspace || case.difference.is_empty() || case.ebpf != Verdict::Pass
+    is_agreed(case) || (lab.datapath() == Datapath::Kernel && case.ebpf != Verdict::Pass)
+}
+
+fn is_agreed(case: &Case) -> bool {
+    case.difference.is_empty()
 }
 
 /// How often each frame is among `frames`.
@@ -122,14 +128,18 @@ fn check(kind: Kind, guard: Option<Value>, addresses: &[&str]) {
     let cases: Vec<Case> = all.into_iter().filter(|case| case.kind == kind).collect();
     assert!(!cases.is_empty(), "the corpus has frames of {kind:?}");
 
-    let before = counted(&lab, &me);
-    let arrived = fire(&me, &other, &cases);
-    let due = due(&lab, &cases);
-    let counters = wait_for(lab.within_seconds(COUNTED_WITHIN_SECONDS), || {
-        differences(&lab, &before, &counted(&lab, &me), &due, &cases)
-    });
-    let wrong = [wrong_arrivals(&lab, &cases, &arrived), counters.err().into_iter().collect()].concat();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Frames that OVS cannot read go last: they leave flows in its cache that others meet.
+    let (agreed, others): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(is_agreed);
+    for cases in [agreed, others] {
+        let before = counted(&lab, &me);
+        let arrived = fire(&me, &other, &cases);
+        let due = due(&lab, &cases);
+        let counters = wait_for(lab.within_seconds(COUNTED_WITHIN_SECONDS), || {
+            differences(&lab, &before, &counted(&lab, &me), &due, &cases)
+        });
+        let wrong = [wrong_arrivals(&lab, &cases, &arrived), counters.err().into_iter().collect()].concat();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
     lab.finish();
 }
 
@@ -176,7 +186,8 @@ fn differences(lab: &Lab, before: &Counts, now: &Counts, due: &Counts, cases: &[
     for reason in reasons {
         let at = |counts: &Counts| counts.get(reason).copied().unwrap_or_default();
         let (old, new, due) = (at(before), at(now), at(due));
-        let openflow = if lab.datapath() == Datapath::Userspace { new[1] - old[1] } else { 0 };
+        let is_counted = lab.datapath() == Datapath::Userspace && cases.iter().all(is_agreed);
+        let openflow = if is_counted { new[1] - old[1] } else { 0 };
         let more = [new[0] - old[0], openflow];
         if more != due {
             let of = |case: &&Case| [case.ebpf, case.openflow].iter().any(|v| is_drop_for(*v, *reason));

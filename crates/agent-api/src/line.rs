@@ -15,27 +15,24 @@ use tonic::codegen::{Service, http};
 
 use crate::MAX_MESSAGE;
 use crate::cni::v1::cni_client::CniClient;
-use crate::connect::{ConnectError, ORIGIN, in_time, stream};
+use crate::connect::{ConnectError, ORIGIN, stream};
 
 /// An HTTP/2 connection to the agent.
 pub struct Line {
     requests: SendRequest<Body>,
 }
 
-/// Connects to the agent that listens at `path`, within [`CONNECT_TIMEOUT`](crate::CONNECT_TIMEOUT), for one call. Needs a
-/// `tokio` runtime, on which the connection runs until the client is dropped.
+/// Connects to the agent that listens at `path`, for one call; the caller bounds the time. Needs a `tokio` runtime, on
+/// which the connection runs until the client is dropped.
 pub async fn dial(path: &Path) -> Result<CniClient<Line>, ConnectError> {
-    in_time(path, async {
-        let stream = stream(path).await?;
-        let (requests, connection) = http2::handshake(TokioExecutor::new(), stream)
-            .await
-            .map_err(|source| ConnectError::handshake(path, source))?;
-        // How the connection ends shows in the requests on it.
-        tokio::spawn(async { drop(connection.await) });
-        let client = CniClient::with_origin(Line { requests }, http::Uri::from_static(ORIGIN));
-        Ok(client.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
-    })
-    .await
+    let stream = stream(path).await?;
+    let (requests, connection) = http2::handshake(TokioExecutor::new(), stream)
+        .await
+        .map_err(|source| ConnectError::handshake(path, source))?;
+    // How the connection ends shows in the requests on it.
+    tokio::spawn(async { drop(connection.await) });
+    let client = CniClient::with_origin(Line { requests }, http::Uri::from_static(ORIGIN));
+    Ok(client.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
 }
 
 impl Service<http::Request<Body>> for Line {

@@ -20,6 +20,19 @@ pub fn socket_path() -> PathBuf {
     }
 }
 
+/// From the start of a call's connection to `Accepted`. An agent that is well answers in a millisecond; one that does
+/// not within this time is treated as away.
+pub const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The variable that sets another time, in milliseconds: for machines that are slow as a whole, such as emulated ones.
+pub const ACCEPT_TIMEOUT_VARIABLE: &str = "UNDERPASS_ACCEPT_TIMEOUT_MS";
+
+/// How long a call waits to be taken: `$UNDERPASS_ACCEPT_TIMEOUT_MS` if that is a number, else [`ACCEPT_TIMEOUT`].
+pub fn accept_timeout() -> Duration {
+    let set = env::var(ACCEPT_TIMEOUT_VARIABLE).ok().and_then(|text| text.parse().ok());
+    set.map_or(ACCEPT_TIMEOUT, Duration::from_millis)
+}
+
 /// `CLOCK_BOOTTIME` in nanoseconds: the same for every process and namespace of the machine (time namespaces aside),
 /// goes on during suspend and never jumps. Shim and agent compare only values of one boot.
 pub fn boottime_ns() -> u64 {
