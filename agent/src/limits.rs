@@ -17,6 +17,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Programs on host veths are looked at this often: another tool may have hung its own there, or removed ours.
 pub const INSPECT: Duration = Duration::from_secs(10);
 
+/// Foreign flows of table 0 that change are looked at this much later, all that came meanwhile together.
+pub const FOREIGN_FLOWS: Duration = Duration::from_secs(1);
+
 /// The table block is read back this often as a backstop against drift that no monitor told of.
 pub const READ_BACK: Duration = Duration::from_mins(1);
 

@@ -65,7 +65,7 @@ use crate::plan::flows::Block;
 use board::{Board, Door, Doors};
 use request::{Work, ask};
 
-pub use collect::PortEntry;
+pub use collect::{PortEntry, in_port, is_foreign};
 pub use error::{ConnectError, SwitchError};
 pub use openflow::FlowEntry;
 pub use stream::FlowStream;
@@ -112,11 +112,11 @@ pub type Disturbances = Arc<BTreeMap<String, u64>>;
 /// Which flows a dump brings back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DumpScope {
-    /// What the reconciler compares: every flow of the block; of table 0 those with our cookie's mark, and foreign
-    /// ones above the hook's priority, for which a bridge is refused.
+    /// What the reconciler looks at: every flow of the block; of table 0 those with our cookie's mark, foreign ones
+    /// above the hook's priority, for which a bridge is refused, and of the other foreign ones that do more than
+    /// `NORMAL` one for each `in_port`, for which acceleration is.
     Guard(Block),
-    /// The same without the foreign flows of table 0, which the switch then need not send: what is left to compare
-    /// once a bridge was accepted, however many flows others have there.
+    /// The same without the foreign flows of table 0, which the switch then need not send.
     Owned(Block),
     /// Every flow of one table.
     Table(TableId),
@@ -235,7 +235,7 @@ impl Switches {
         self.states.clone()
     }
 
-    /// Changes by others in the block, to our hooks, or above them in table 0. Changes of this agent never show here.
+    /// Changes by others in the block and in table 0. Changes of this agent never show here.
     /// Told from the first dump of [`DumpScope::Guard`] or [`DumpScope::Owned`] on; a new connection is told by its epoch, not here.
     pub fn disturbed(&self) -> watch::Receiver<Disturbances> {
         self.disturbances.clone()

@@ -29,6 +29,7 @@ obstacles! {
     OptOut => "opt_out", "switched off for this attachment";
     GuardMode => "guard_mode", "the guard is not in mode full";
     NotAccess => "not_access", "not an access port";
+    ForeignFlow => "foreign_flow", "table 0 holds foreign flows that may match frames of the port";
     ForeignProgram => "foreign_program", "a foreign program hangs on the host veth";
     Qdisc => "qdisc", "the host veth has a queueing discipline";
     NoBridge => "no_bridge", "the bridge does not exist";

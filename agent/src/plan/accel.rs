@@ -14,6 +14,8 @@ pub struct Facts<'a> {
     /// What OVSDB holds against the bridge and against the port.
     pub bridge: &'a [Obstacle],
     pub port: &'a [Obstacle],
+    /// Foreign flows of table 0 may be about its frames.
+    pub foreign_flow: bool,
     /// Another program than ours hangs on the host veth.
     pub foreign_program: bool,
     /// The root qdisc of the host veth.
@@ -28,6 +30,7 @@ pub fn blockers(facts: &Facts<'_>) -> Vec<Obstacle> {
         (!endpoint.accelerate, Obstacle::OptOut),
         (endpoint.guard.mode != GuardMode::Full, Obstacle::GuardMode),
         (!matches!(endpoint.vlan, PortVlan::Access(_)), Obstacle::NotAccess),
+        (facts.foreign_flow, Obstacle::ForeignFlow),
         (facts.foreign_program, Obstacle::ForeignProgram),
         (!matches!(facts.qdisc, "noqueue" | "noop" | ""), Obstacle::Qdisc),
     ];

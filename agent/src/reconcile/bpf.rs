@@ -188,6 +188,9 @@ impl Reconciler {
                 endpoint,
                 bridge: &ovs.accel_blockers(&endpoint.bridge),
                 port: &database::port_blockers(&ovs, &name),
+                foreign_flow: self
+                    .tables
+                    .is_steered(&endpoint.bridge, database::number(&ovs, &name).ok().flatten()),
                 foreign_program: hook.is_some_and(|h| h.foreign),
                 qdisc: veths.get(&name).map_or("", |v| v.qdisc.as_str()),
             });

@@ -10,7 +10,7 @@ use openflow::{FlowKey, OfPort};
 
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
-use crate::dataplane::flows::{Connection, DumpScope, FlowChanges, FlowEntry};
+use crate::dataplane::flows::{Connection, DumpScope, FlowChanges, FlowEntry, in_port, is_foreign};
 use crate::limits::READ_BACK;
 use crate::model::{EndpointId, Phase, Stage, StageError};
 use crate::plan::diff::diff;
@@ -44,8 +44,23 @@ struct Table {
     read_at: Duration,
     /// How many flows there should be.
     wanted: usize,
-    /// The bridge was looked over and found fit to be worked on.
-    accepted: bool,
+    /// Foreign flows of table 0 below the hook.
+    foreign: Foreign,
+}
+
+/// Whose frames somebody else's flows of table 0 are about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Foreign(BTreeSet<Option<OfPort>>);
+
+impl Foreign {
+    fn among(flows: &[FlowEntry]) -> Self {
+        let theirs = flows.iter().filter(|entry| is_foreign(&entry.flow));
+        Self(theirs.map(|entry| in_port(entry.flow.matching.as_ref())).collect())
+    }
+
+    fn concerns(&self, port: OfPort) -> bool {
+        self.0.contains(&None) || self.0.contains(&Some(port))
+    }
 }
 
 impl Tables {
@@ -69,6 +84,14 @@ impl Tables {
                 (name.clone(), (count(t.wanted), count(t.actual.as_ref().map_or(0, FlowSet::len))))
             })
             .collect()
+    }
+
+    /// Whether foreign flows of table 0 may be about frames from a port; where nothing was read yet, they may.
+    pub(super) fn is_steered(&self, bridge: &str, port: Option<OfPort>) -> bool {
+        match (self.bridges.get(bridge), port) {
+            (Some(table), Some(port)) => table.foreign.concerns(port),
+            _ => true,
+        }
     }
 
     fn doubt(&mut self, bridge: &str) {
@@ -210,7 +233,7 @@ impl Reconciler {
     }
 
     /// Reads the block and the hooks if they are in doubt; refuses a bridge that is not ours to work on.
-    async fn read_back(&mut self, pass: &Pass, bridge: &str, epoch: u64) -> Result<(), Trouble> {
+    async fn read_back(&mut self, pass: &mut Pass, bridge: &str, epoch: u64) -> Result<(), Trouble> {
         let known = self.tables.bridges.get(bridge);
         let fresh = known.is_some_and(|t| {
             t.epoch == epoch && t.actual.is_some() && pass.now.saturating_sub(t.read_at) < READ_BACK
@@ -218,18 +241,18 @@ impl Reconciler {
         if fresh {
             return Ok(());
         }
-        let accepted = known.is_some_and(|t| t.accepted);
-        let block = self.tables.block;
-        // A bridge that was found fit need not have its foreign flows looked through again.
-        let scope = if accepted { DumpScope::Owned(block) } else { DumpScope::Guard(block) };
-        let dump = self.parts.switches.dump(bridge, scope).await.map_err(|e| Trouble::NotNow(chain(&e)))?;
-        if !accepted {
+        let (block, first) = (self.tables.block, known.is_none());
+        let dump = self.parts.switches.dump(bridge, DumpScope::Guard(block)).await;
+        let dump = dump.map_err(|e| Trouble::NotNow(chain(&e)))?;
+        if first {
             refuse_foreign(pass, bridge, block, &dump.flows).map_err(Trouble::NotOurs)?;
         }
+        let foreign = Foreign::among(&dump.flows);
+        // The maps of this pass were written before this was known.
+        pass.again |= known.is_none_or(|t| t.foreign != foreign);
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
         let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
-        let table =
-            Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, wanted: 0, accepted: true };
+        let table = Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, wanted: 0, foreign };
         self.tables.bridges.insert(bridge.to_owned(), table);
         if dump.epoch == epoch {
             Ok(())

@@ -19,6 +19,8 @@ pub(super) struct Pass {
     pub(super) works: BTreeMap<EndpointId, Work>,
     /// Stages and bridges with something wrong that is nobody's in particular.
     pub(super) faults: BTreeMap<String, String>,
+    /// Something came to light that an earlier stage has to know.
+    pub(super) again: bool,
 }
 
 /// One endpoint in this pass.
@@ -68,6 +70,7 @@ impl Pass {
             veths: Arc::clone(&parts.veths.borrow_and_update()),
             outcomes: Arc::clone(&parts.outcomes.borrow_and_update()),
             faults: BTreeMap::new(),
+            again: false,
             intent,
         }
     }
@@ -87,7 +90,9 @@ impl Reconciler {
         self.flows(&mut pass).await;
         self.gate(&mut pass).await;
         self.removals(&mut pass).await;
-        self.report(pass)
+        let again = pass.again.then_some(Duration::ZERO);
+        let next = self.report(pass);
+        again.or(next)
     }
 
     /// Books a failure on an endpoint: it is tried again later, the others go on.

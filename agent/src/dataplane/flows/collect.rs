@@ -8,7 +8,10 @@ use std::sync::Arc;
 use openflow::message::Message;
 use openflow::message::multipart::{FlowQuery, MultipartBody, MultipartReply, MultipartRequest};
 use openflow::message::port::{PortConfig, PortState};
-use openflow::{DecodeError, FlowEntry, Mac, OfPort, TableId};
+use openflow::{
+    Action, DecodeError, Field, Flow, FlowEntry, FlowStats, Instruction, InstructionsRef, Mac, MatchRef,
+    OfPort, TableId,
+};
 use tokio::sync::oneshot;
 
 use super::session::Progress;
@@ -152,6 +155,18 @@ impl DumpScope {
         }
     }
 
+    /// Whether a foreign flow of table 0 tells something new: it does more than the bridge's own flow, for frames from a
+    /// port that no flow which was kept is about.
+    fn learns(self, flow: &FlowStats<'_>, kept: &[FlowEntry]) -> bool {
+        let Self::Guard(_) = self else { return false };
+        let steers = flow.table == Block::HOOK && !is_normal(flow.instructions());
+        let same = |known: &FlowEntry| {
+            is_foreign(&known.flow)
+                && in_port(known.flow.matching.as_ref()) == in_port(flow.matching.as_ref())
+        };
+        steers && !kept.iter().any(same)
+    }
+
     fn keeps(self, table: TableId, priority: u16, cookie: u64) -> bool {
         match self {
             Self::Guard(_) if table == Block::HOOK => {
@@ -162,6 +177,26 @@ impl DumpScope {
             Self::Table(wanted) => table == wanted,
         }
     }
+}
+
+/// Whether a flow of table 0 is somebody else's, below the hook.
+pub fn is_foreign(flow: &Flow) -> bool {
+    flow.table == Block::HOOK && flow.priority <= Block::HOOK_PRIORITY && Cookie::parse(flow.cookie).is_none()
+}
+
+/// The port whose frames a match is about; `None` for all ports.
+pub fn in_port(matching: MatchRef<'_>) -> Option<OfPort> {
+    let (port, _) = matching.value(Field::InPort)?;
+    u32::try_from(port).ok().map(OfPort)
+}
+
+/// Whether all that happens to a frame is what a switch does without flows.
+fn is_normal(instructions: InstructionsRef<'_>) -> bool {
+    let mut all = instructions.iter();
+    let (Some(Instruction::Apply(actions)), None) = (all.next(), all.next()) else { return false };
+    let mut actions = actions.iter();
+    let first = actions.next();
+    matches!(first, Some(Action::Output { port: OfPort::NORMAL, .. })) && actions.next().is_none()
 }
 
 /// The bits of a cookie that make it one of ours: all but kind and slot.
@@ -180,7 +215,7 @@ impl Filter for FlowFilter {
         let mut bytes = 0;
         for flow in flows.clone() {
             let flow = flow?;
-            if self.0.keeps(flow.table, flow.priority, flow.cookie) {
+            if self.0.keeps(flow.table, flow.priority, flow.cookie) || self.0.learns(&flow, kept) {
                 let (fields, instructions) = (flow.matching.as_ref(), flow.instructions());
                 bytes += size_of::<FlowEntry>() + fields.as_bytes().len() + instructions.as_bytes().len();
                 kept.push(flow.to_entry());

@@ -2,8 +2,8 @@
 //!
 //! OpenFlow 1.5's own monitor (7.3.5.18), which OVS has since 2.16. Changes of this very connection come as a bare
 //! transaction id (`ABBREV`) and count as nothing; everything else in the block, and in table 0 what bears our mark or
-//! stands at the hook's priority or above, is a disturbance. Other flows of table 0 come too, since the protocol
-//! filters by match and not by cookie, and are forgotten.
+//! stands at the hook's priority or above, is a disturbance. Other flows of table 0 are other people's business, which
+//! only acceleration has to know of: news of them can wait and be told together.
 //!
 //! Must not keep or interpret the flows: a disturbance says "read back", and a switch that pauses the monitor because
 //! the agent reads too slowly says the same.
@@ -14,6 +14,17 @@ use openflow::{DecodeError, TableId};
 
 use super::wire::Outbox;
 use crate::plan::flows::{Block, Cookie};
+
+/// What somebody else changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum News {
+    /// Nothing of interest.
+    None,
+    /// Flows of their own in table 0.
+    Foreign,
+    /// What the guard depends on.
+    Guard,
+}
 
 /// A flow monitor under way.
 #[derive(Clone, Copy, Debug)]
@@ -47,21 +58,26 @@ impl Monitor {
         (self.first_xid..self.first_xid + self.xids).contains(&xid)
     }
 
-    /// Whether updates concern what the guard depends on.
-    pub(super) fn is_disturbed_by(self, updates: FlowUpdates<'_>) -> Result<bool, DecodeError> {
-        let mut disturbed = false;
-        for update in updates {
-            disturbed |= match update? {
-                FlowUpdate::Full(flow) => self.concerns(flow.table, flow.priority, flow.cookie),
-                FlowUpdate::Abbrev { .. } => false,
-                FlowUpdate::Paused | FlowUpdate::Resumed => true,
-            };
-        }
-        Ok(disturbed)
+    /// What updates concern: the most urgent of them.
+    pub(super) fn news(self, updates: FlowUpdates<'_>) -> Result<News, DecodeError> {
+        updates.map(|update| Ok(self.one(update?))).try_fold(News::None, |most, one| Ok(most.max(one?)))
     }
 
-    fn concerns(self, table: TableId, priority: u16, cookie: u64) -> bool {
+    fn one(self, update: FlowUpdate<'_>) -> News {
+        match update {
+            FlowUpdate::Full(flow) => self.concern(flow.table, flow.priority, flow.cookie),
+            FlowUpdate::Abbrev { .. } => News::None,
+            FlowUpdate::Paused | FlowUpdate::Resumed => News::Guard,
+        }
+    }
+
+    fn concern(self, table: TableId, priority: u16, cookie: u64) -> News {
         let at_the_hook = priority >= Block::HOOK_PRIORITY || Cookie::parse(cookie).is_some();
-        self.block.contains(table) || (table == Block::HOOK && at_the_hook)
+        match table {
+            Block::HOOK if !at_the_hook => News::Foreign,
+            Block::HOOK => News::Guard,
+            table if self.block.contains(table) => News::Guard,
+            _ => News::None,
+        }
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::bundle::Bundle;
 use super::channel::{Channel, READ_BYTES};
 use super::collect::{Collect, FlowFilter, PortFilter};
-use super::monitor::Monitor;
+use super::monitor::{Monitor, News};
 use super::request::{Request, Work};
 use super::wire::{Outbox, reason};
 use super::{ConnectError, DumpScope, SwitchError};
@@ -116,6 +116,8 @@ pub(super) struct Session {
     asked: Option<Instant>,
     /// Somebody else changed what the guard depends on, and nobody was told yet.
     is_disturbed: bool,
+    /// When somebody is told of foreign flows that changed.
+    foreign_due: Option<Instant>,
 }
 
 /// A conversation under way.
@@ -146,6 +148,7 @@ impl Session {
             heard: now,
             asked: None,
             is_disturbed: false,
+            foreign_due: None,
         }
     }
 
@@ -228,11 +231,16 @@ impl Session {
     /// When [`Session::tick`] is to be called next.
     pub(super) fn due(&self) -> Instant {
         let echo = self.asked.map_or(self.heard + limits::ECHO_AFTER, |asked| asked + ECHO_PATIENCE);
-        self.flights.values().map(|flight| flight.deadline).fold(echo, Instant::min)
+        let deadlines = self.flights.values().map(|flight| flight.deadline);
+        deadlines.chain(self.foreign_due).fold(echo, Instant::min)
     }
 
     /// Gives up what is overdue, asks a silent switch whether it lives.
     pub(super) fn tick(&mut self, now: Instant) -> Result<(), ConnectError> {
+        if self.foreign_due.is_some_and(|due| due <= now) {
+            self.foreign_due = None;
+            self.is_disturbed = true;
+        }
         let silence = now.saturating_duration_since(self.heard);
         for (_, flight) in self.flights.extract_if(.., |_, flight| flight.deadline <= now) {
             let bridge = self.bridge.to_string();
@@ -312,12 +320,18 @@ impl Session {
 
     fn updated(&mut self, updates: FlowUpdates<'_>) {
         let Some(monitor) = self.monitor else { return };
-        let disturbed = monitor.is_disturbed_by(updates);
-        if let Err(error) = &disturbed {
-            tracing::warn!(bridge = %self.bridge, error = error as &dyn std::error::Error, "unreadable flow update");
+        match monitor.news(updates) {
+            Ok(News::None) => {}
+            Ok(News::Foreign) => {
+                self.foreign_due.get_or_insert(self.heard + limits::FOREIGN_FLOWS);
+            }
+            Ok(News::Guard) => self.is_disturbed = true,
+            Err(error) => {
+                // What cannot be read may be anything.
+                tracing::warn!(bridge = %self.bridge, error = &error as &dyn std::error::Error, "unreadable flow update");
+                self.is_disturbed = true;
+            }
         }
-        // What cannot be read may be anything.
-        self.is_disturbed |= disturbed.unwrap_or(true);
     }
 
     /// The switch refused something that nobody waits for: a frame, a monitor, what was given up.

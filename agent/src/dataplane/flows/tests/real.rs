@@ -50,6 +50,9 @@ async fn the_guards_dump_shows_foreign_flows_where_they_matter() {
         &["table=0,priority=65520,cookie=0x5550010000000001,in_port=1,actions=goto_table:220"],
     );
     ovs.ofctl("add-flow", &["table=0,priority=100,in_port=2,actions=drop"]);
+    // Says nothing new: the one above concerns the same port, and the bridge does what the other asks for anyway.
+    ovs.ofctl("add-flow", &["table=0,priority=90,in_port=2,arp,actions=drop"]);
+    ovs.ofctl("add-flow", &["table=0,priority=80,in_port=3,actions=NORMAL"]);
     ovs.ofctl("add-flow", &["table=230,actions=drop"]);
     let (switches, runner) = door(&ovs);
     beside(runner, async {
@@ -57,7 +60,7 @@ async fn the_guards_dump_shows_foreign_flows_where_they_matter() {
         let flows = guard_flows(&switches).await;
         let mut seen: Vec<_> = flows.iter().map(|flow| (flow.key().table.0, flow.key().priority)).collect();
         seen.sort_unstable();
-        assert_eq!(seen, [(0, 65_520), (0, 65_521), (BASE, 7)]);
+        assert_eq!(seen, [(0, 100), (0, 65_520), (0, 65_521), (BASE, 7)]);
 
         let owned = switches.dump("br0", DumpScope::Owned(Block::new(BASE))).await.unwrap();
         let mut seen: Vec<_> =
@@ -66,8 +69,8 @@ async fn the_guards_dump_shows_foreign_flows_where_they_matter() {
         assert_eq!(seen, [(0, 65_520), (BASE, 7)]);
 
         let table = switches.dump("br0", DumpScope::Table(TableId(0))).await.unwrap();
-        // The bridge's own NORMAL flow is the fourth.
-        assert_eq!(table.flows.len(), 4);
+        // The bridge's own NORMAL flow is the sixth.
+        assert_eq!(table.flows.len(), 6);
     })
     .await;
 }
