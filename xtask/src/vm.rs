@@ -27,6 +27,9 @@ const EXIT_TIMED_OUT: u8 = 124;
 const EXIT_GUEST_DIED: u8 = 125;
 const EXIT_NOT_STARTED: u8 = 126;
 
+/// How often a guest is started that dies before it comes to its command.
+const BOOTS: u32 = 3;
+
 /// Lines of the guest's kernel log shown when it died.
 const CONSOLE_LINES: usize = 30;
 
@@ -167,7 +170,24 @@ impl Guest {
     }
 
     /// Boots, runs the command, hands each line of its output to `on_line`, and powers off.
+    ///
+    /// An emulated processor now and then brings a kernel down while it boots; a guest that never came to the command
+    /// is started again.
     pub(crate) fn run(&self, command: &[String], mut on_line: impl FnMut(&str)) -> Result<Outcome> {
+        for _ in 1..BOOTS {
+            let (outcome, booted) = self.run_once(command, &mut on_line)?;
+            match outcome {
+                Outcome::Died(log) if !booted => {
+                    eprintln!("vm: the guest died while booting, once more\n{log}")
+                }
+                outcome => return Ok(outcome),
+            }
+        }
+        Ok(self.run_once(command, on_line)?.0)
+    }
+
+    /// One boot: how it ended, and whether it came to the command.
+    fn run_once(&self, command: &[String], mut on_line: impl FnMut(&str)) -> Result<(Outcome, bool)> {
         let work = tempfile::Builder::new().prefix("underpass-vm.").tempdir()?;
         let control = work.path().join("control");
         fs::create_dir(&control)?;
@@ -199,13 +219,14 @@ impl Guest {
                 said("ended"),
                 seconds(begun.elapsed())
             );
-            return Ok(Outcome::Exited(status));
+            return Ok((Outcome::Exited(status), true));
         }
+        let booted = !said("booted").is_empty();
         if ended == Ended::TimedOut {
-            return Ok(Outcome::TimedOut);
+            return Ok((Outcome::TimedOut, booted));
         }
         let log = String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()).into_owned();
-        Ok(Outcome::Died(format!("{}\n{errors}", process::last_lines(&log, CONSOLE_LINES))))
+        Ok((Outcome::Died(format!("{}\n{errors}", process::last_lines(&log, CONSOLE_LINES))), booted))
     }
 
     /// What the guest runs: environment, directory, command.
