@@ -178,7 +178,7 @@ impl Guest {
             let (outcome, booted) = self.run_once(command, &mut on_line)?;
             match outcome {
                 Outcome::Died(log) if !booted => {
-                    eprintln!("vm: the guest died while booting, once more\n{log}")
+                    eprintln!("vm: the guest died while booting, once more\n{log}");
                 }
                 outcome => return Ok(outcome),
             }

@@ -1,4 +1,5 @@
 //! The store against a real ledger in a directory of its own.
+#![expect(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
 use std::time::Duration;
 

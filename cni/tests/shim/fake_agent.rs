@@ -1,4 +1,5 @@
 //! An agent that follows a script for one call, on a thread of its own.
+#![expect(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -29,7 +29,7 @@ pub async fn dial(path: &Path) -> Result<CniClient<Line>, ConnectError> {
     let (requests, connection) = http2::handshake(TokioExecutor::new(), stream)
         .await
         .map_err(|source| ConnectError::handshake(path, source))?;
-    // How the connection ends shows in the requests on it.
+    #[expect(clippy::disallowed_methods, reason = "how the connection ends shows in the requests on it")]
     tokio::spawn(async { drop(connection.await) });
     let client = CniClient::with_origin(Line { requests }, http::Uri::from_static(ORIGIN));
     Ok(client.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))

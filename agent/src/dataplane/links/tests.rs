@@ -1,4 +1,5 @@
 //! A host and its pods, each a nameless namespace of the test's own: nothing is left behind, whatever fails.
+#![expect(clippy::disallowed_methods, reason = "a test ends its tasks with its runtime")]
 
 use std::fs;
 use std::sync::Arc;
