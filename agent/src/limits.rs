@@ -82,3 +82,6 @@ pub const SPOOL_LOOK: Duration = Duration::from_secs(5);
 
 /// How long after a failed try the agent offers an address to its plugin again.
 pub const DEBT_PAUSE: Duration = Duration::from_secs(5);
+
+/// STATUS gives vswitchd this long to carry out what was asked for before: one that is well needs milliseconds.
+pub const VSWITCHD_PATIENCE: Duration = Duration::from_secs(2);

@@ -2,17 +2,9 @@
 
 use std::time::Duration;
 
-use crate::dataplane::ports::{Bridge, Interface, NewPort, Ovs, Port, PortVlan as OvsVlan, State};
+use crate::dataplane::ports::{Bridge, Interface, NewPort, Ovs, Port, PortVlan as OvsVlan};
 use crate::model::{Endpoint, Obstacle, OfPort, PortVlan};
 use crate::plan::ports::{OWNER, external_ids, key};
-
-/// Why the picture is not current, if it is not.
-pub(super) fn outage(ovs: &Ovs) -> Option<&str> {
-    match &ovs.state {
-        State::Connected => None,
-        State::Down { error, .. } => Some(error),
-    }
-}
 
 /// The port as it should be, in the database's words.
 pub(super) fn wanted(endpoint: &Endpoint, boot_id: &str) -> NewPort {

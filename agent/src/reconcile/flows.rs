@@ -36,9 +36,11 @@ pub(super) struct Tables {
     pub(super) written: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
     epoch: u64,
+    /// The bridge was looked over and found fit to be worked on.
+    accepted: bool,
     /// `None`: unknown, to be read back.
     actual: Option<FlowSet>,
     read_at: Duration,
@@ -89,9 +91,14 @@ impl Tables {
     /// Whether foreign flows of table 0 may be about frames from a port; where nothing was read yet, they may.
     pub(super) fn is_steered(&self, bridge: &str, port: Option<OfPort>) -> bool {
         match (self.bridges.get(bridge), port) {
-            (Some(table), Some(port)) => table.foreign.concerns(port),
+            (Some(table), Some(port)) if table.accepted => table.foreign.concerns(port),
             _ => true,
         }
+    }
+
+    /// Keeps a bridge in sight until it was read.
+    fn remember(&mut self, bridge: &str) {
+        self.bridges.entry(bridge.to_owned()).or_default();
     }
 
     fn doubt(&mut self, bridge: &str) {
@@ -122,8 +129,10 @@ impl Reconciler {
             if let Err(trouble) = self.converge(pass, &bridge).await {
                 let why = trouble.to_string();
                 tracing::debug!(%bridge, %why, "flows not converged");
-                if let Trouble::NotOurs(_) = trouble {
-                    self.refuse_endpoints(pass, &bridge, &why);
+                match trouble {
+                    Trouble::NotOurs(_) => self.refuse_endpoints(pass, &bridge, &why),
+                    // There may be flows of ours, though nobody lives there any more.
+                    Trouble::NotNow(_) => self.tables.remember(&bridge),
                 }
                 for work in pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge) {
                     work.wait(Stage::Flows, why.clone());
@@ -241,18 +250,25 @@ impl Reconciler {
         if fresh {
             return Ok(());
         }
-        let (block, first) = (self.tables.block, known.is_none());
+        let (block, accepted) = (self.tables.block, known.is_some_and(|t| t.accepted));
         let dump = self.parts.switches.dump(bridge, DumpScope::Guard(block)).await;
         let dump = dump.map_err(|e| Trouble::NotNow(chain(&e)))?;
-        if first {
+        if !accepted {
             refuse_foreign(pass, bridge, block, &dump.flows).map_err(Trouble::NotOurs)?;
         }
         let foreign = Foreign::among(&dump.flows);
         // The maps of this pass were written before this was known.
-        pass.again |= known.is_none_or(|t| t.foreign != foreign);
+        pass.again |= !accepted || known.is_some_and(|t| t.foreign != foreign);
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
         let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
-        let table = Table { epoch: dump.epoch, actual: Some(actual), read_at: pass.now, wanted: 0, foreign };
+        let table = Table {
+            epoch: dump.epoch,
+            accepted: true,
+            actual: Some(actual),
+            read_at: pass.now,
+            wanted: 0,
+            foreign,
+        };
         self.tables.bridges.insert(bridge.to_owned(), table);
         if dump.epoch == epoch {
             Ok(())

@@ -82,6 +82,9 @@ impl Reconciler {
         let mut pass = Pass::new(self);
         let intent = Arc::clone(&pass.intent);
         self.memories.follow(intent.endpoints.values().map(AsRef::as_ref), intent.generation);
+        if pass.ovs.is_anothers() {
+            return self.stand_by(pass);
+        }
         self.close(&mut pass).await;
         self.links(&mut pass).await;
         self.attach(&mut pass);
@@ -93,6 +96,16 @@ impl Reconciler {
         let again = pass.again.then_some(Duration::ZERO);
         let next = self.report(pass);
         again.or(next)
+    }
+
+    /// Two agents on one Open vSwitch would undo each other's work: the one without the lock touches nothing.
+    fn stand_by(&mut self, mut pass: Pass) -> Option<Duration> {
+        let why = pass.ovs.outage().unwrap_or_default().to_owned();
+        for work in pass.works.values_mut() {
+            work.wait(Stage::Links, why.clone());
+        }
+        pass.faults.insert("OVSDB".to_owned(), why);
+        self.report(pass)
     }
 
     /// Books a failure on an endpoint: it is tried again later, the others go on.

@@ -56,7 +56,7 @@ impl Reconciler {
             work.ofport = number.clone().ok().flatten();
         }
         work.ifindex.filter(|_| memory.attached.is_some())?;
-        if let Some(why) = database::outage(&ovs) {
+        if let Some(why) = ovs.outage() {
             work.wait(Stage::Ports, format!("OVSDB is out of reach: {why}"));
             // The number that it had still holds as long as the switch runs.
             work.ofport = number.ok().flatten();
@@ -89,7 +89,7 @@ impl Reconciler {
 
     /// Once, as soon as the database is known: ports of ours that an earlier boot left behind.
     async fn sweep_former_boots(&mut self, pass: &Pass) {
-        if self.swept || database::outage(&pass.ovs).is_some() {
+        if self.swept || pass.ovs.outage().is_some() {
             return;
         }
         self.swept = true;

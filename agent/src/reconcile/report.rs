@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Reconciler;
 use super::pass::{Pass, Work};
-use super::{Reconciler, database};
 use crate::model::{EndpointStatus, Phase, Stage, State, Status};
 
 impl Reconciler {
@@ -86,7 +86,7 @@ impl Reconciler {
     /// The programs go past OVS only while the agent can still see what would forbid it.
     fn renew_lease(&self, pass: &mut Pass) {
         let accel = &self.parts.config.accel;
-        if !accel.enabled || database::outage(&pass.ovs).is_some() {
+        if !accel.enabled || pass.ovs.outage().is_some() {
             return;
         }
         if let Err(error) = self.parts.bpf.extend_lease(accel.lease) {

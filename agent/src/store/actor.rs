@@ -77,7 +77,7 @@ impl Store {
             }
             (endpoint, slot) if record.removing || record.phase.is_some() => {
                 let revision = self.intent.generation;
-                let bridge = endpoint.map(|e| e.bridge);
+                let bridge = endpoint.map(|e| e.bridge).or(record.bridge);
                 let held = record.ipam.filter(|i| i.state == IpamState::Held && !record.removing);
                 self.intent.removals.insert(id.clone(), Removal { id: id.clone(), bridge, slot, revision });
                 if let Some(ipam) = held {
@@ -269,6 +269,7 @@ impl Store {
         }
         let mut record = self.ledger.record(id, self.intent.generation);
         record.removing = removal.is_some();
+        record.bridge = removal.and_then(|r| r.bridge.clone());
         record.slot = removal.and_then(|r| r.slot);
         record.ipam = debt.cloned();
         if let Some(entry) = entry {

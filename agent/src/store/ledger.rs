@@ -43,6 +43,9 @@ pub(crate) struct Record {
     pub(crate) asked_at: Duration,
     #[serde(default)]
     pub(crate) removing: bool,
+    /// Where an endpoint that is being removed was.
+    #[serde(default)]
+    pub(crate) bridge: Option<String>,
     #[serde(default)]
     pub(crate) ipam: Option<Ipam>,
 }
@@ -75,6 +78,7 @@ impl Ledger {
             request: 0,
             asked_at: Duration::ZERO,
             removing: false,
+            bridge: None,
             ipam: None,
         }
     }

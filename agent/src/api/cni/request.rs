@@ -13,7 +13,7 @@ use crate::cni::conf::{BridgeName, Kind};
 use crate::cni::{CniArgs, CniError, CniResult, Code, NetConf, args};
 use crate::config::Config;
 use crate::dataplane::netns::Netns;
-use crate::dataplane::ports::{Ovs, State};
+use crate::dataplane::ports::Ovs;
 use crate::model::{Endpoint, EndpointId, Guard, GuardMode, ProbeTiming, Route};
 
 /// An ADD or CHECK, understood.
@@ -115,10 +115,7 @@ pub(super) fn resolve_bridge(name: &BridgeName, ovs: &Ovs) -> Result<String, Cni
 
 /// Why the database's picture cannot be relied on, if it cannot.
 pub(super) fn reachable(ovs: &Ovs) -> Result<(), String> {
-    match &ovs.state {
-        State::Connected => Ok(()),
-        State::Down { error, .. } => Err(error.clone()),
-    }
+    ovs.outage().map_or(Ok(()), |why| Err(why.to_owned()))
 }
 
 /// Adds what IPAM gave.

@@ -1,6 +1,7 @@
 //! STATUS: could an ADD succeed now?
 
 use agent_api::cni::v1::{Start, Verb};
+use tokio::time::timeout;
 
 use super::ipam::{Delegate, run_of};
 use super::request::{reachable, resolve_bridge};
@@ -9,6 +10,7 @@ use crate::api::shim::Shim;
 use crate::cni::ipam::succeeded;
 use crate::cni::{CniArgs, CniError, Code, NetConf};
 use crate::dataplane::flows::Connection;
+use crate::limits;
 
 pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Outcome {
     let conf = NetConf::parse(&start.stdin, &CniArgs::default())?;
@@ -23,9 +25,13 @@ pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Ou
         let msg = format!("bridge {bridge} does not answer");
         return Err(unavailable(msg).because(crate::report::chain(error)));
     }
-    if ovs.next_cfg > ovs.cur_cfg {
-        return Err(unavailable("ovs-vswitchd has not carried out its configuration yet".to_owned())
-            .because(format!("cur_cfg {} of next_cfg {}", ovs.cur_cfg, ovs.next_cfg)));
+    // Every ADD is ahead of vswitchd for a moment.
+    let asked = ovs.next_cfg;
+    let mut watch = context.ports.watch();
+    let carried_out = watch.wait_for(|ovs| ovs.cur_cfg >= asked);
+    if timeout(limits::VSWITCHD_PATIENCE, carried_out).await.is_err() {
+        return Err(unavailable("ovs-vswitchd does not carry out its configuration".to_owned())
+            .because(format!("cur_cfg {} of next_cfg {asked}", ovs.cur_cfg)));
     }
     if let Some(plugin) = &conf.head.ipam {
         let delegate = Delegate { plugin, path: &start.path, head: &conf.head };
