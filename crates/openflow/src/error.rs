@@ -97,6 +97,9 @@ pub enum EncodeError {
         /// The value.
         value: u64,
     },
+    /// An entry of a reply that is written again but never was sound.
+    #[error("an entry of the reply cannot be read")]
+    Entry(#[source] DecodeError),
 }
 
 /// Why a text was refused, with the span of the mistake in it.

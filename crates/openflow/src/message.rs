@@ -15,25 +15,38 @@ use crate::writer::{Pad, Writer};
 
 pub mod bundle;
 pub mod counters;
+mod encode;
+pub mod entries;
 pub mod error_msg;
 pub mod flow_mod;
 pub mod flow_removed;
+pub mod group;
 pub mod hello;
+pub mod ipfix;
+pub mod meter;
 pub mod monitor;
 pub mod multipart;
+pub mod nicira;
 pub mod packet;
 pub mod port;
+pub mod queue;
 pub mod session;
+pub mod table;
 
 use bundle::{BundleAdd, BundleControl};
 use error_msg::ErrorMsg;
 use flow_mod::FlowMod;
 use flow_removed::FlowRemoved;
+use group::GroupMod;
 use hello::Hello;
+use meter::MeterMod;
 use multipart::{MultipartReply, MultipartRequest};
+use nicira::Nicira;
 use packet::{PacketIn, PacketOut};
-use port::PortStatus;
-use session::{AsyncConfig, Config, Features, Role};
+use port::{PortMod, PortStatus};
+use queue::QueueConfig;
+use session::{AsyncConfig, Config, Features, Role, RoleStatus};
+use table::{Table, TableStatus};
 
 /// What every message begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +92,18 @@ pub enum Message<'a> {
     PacketOut(PacketOut<'a>),
     /// Change flows.
     FlowMod(FlowMod),
+    /// Change a group.
+    GroupMod(GroupMod),
+    /// Change a port.
+    PortMod(PortMod),
+    /// Change a table.
+    TableMod(Table),
+    /// Change a meter.
+    MeterMod(MeterMod),
+    /// Which queues has this port (1.3)?
+    QueueConfigRequest(crate::OfPort),
+    /// The queues of a port (1.3).
+    QueueConfigReply(QueueConfig),
     /// Ask for state.
     MultipartRequest(MultipartRequest<'a>),
     /// State, or a part of it.
@@ -97,10 +122,24 @@ pub enum Message<'a> {
     GetAsyncReply(AsyncConfig),
     /// Send me these.
     SetAsync(AsyncConfig),
+    /// Your role has changed.
+    RoleStatus(RoleStatus),
+    /// A table fills or empties.
+    TableStatus(TableStatus),
+    /// Another controller changed a group or a meter: its message with a header of its own.
+    RequestForward(&'a [u8]),
     /// Open, close, commit or discard a bundle, and the answer.
     BundleControl(BundleControl),
     /// A message for a bundle.
     BundleAdd(BundleAdd<'a>),
+    /// Nicira's own.
+    Nicira(Nicira<'a>),
+    /// Give up the flow monitor of this number (1.3, the ONF's; later versions use a request).
+    MonitorCancel(u32),
+    /// Too much happened: flow monitors tell nothing more for now (1.3, the ONF's).
+    MonitorPaused,
+    /// Flow monitors go on (1.3, the ONF's).
+    MonitorResumed,
     /// Anything else: the type is in the header.
     Unknown {
         /// The experimenter and its own type, of experimenter messages.
@@ -144,12 +183,25 @@ impl<'a> Message<'a> {
             FEATURES_REPLY => Self::FeaturesReply(Features::read(&mut r)?),
             GET_CONFIG_REQUEST => Self::GetConfigRequest,
             GET_CONFIG_REPLY => Self::GetConfigReply(Config::read(&mut r)?),
-            SET_CONFIG => Self::SetConfig(Config::read(&mut r)?),
+            SET_CONFIG => Self::SetConfig(Config::read_set(&mut r)?),
             PACKET_IN => Self::PacketIn(PacketIn::read_plain(&mut r)?),
             FLOW_REMOVED => Self::FlowRemoved(FlowRemoved::read(&mut r, version)?),
             PORT_STATUS => Self::PortStatus(PortStatus::read(&mut r, version)?),
             PACKET_OUT => Self::PacketOut(PacketOut::read(&mut r, version)?),
             FLOW_MOD => Self::FlowMod(FlowMod::read(&mut r, version)?),
+            GROUP_MOD => Self::GroupMod(GroupMod::read(&mut r, version)?),
+            PORT_MOD => Self::PortMod(PortMod::read(&mut r, version)?),
+            TABLE_MOD => Self::TableMod(Table::read_mod(&mut r, version)?),
+            METER_MOD => Self::MeterMod(MeterMod::read(&mut r)?),
+            QUEUE_GET_CONFIG_REQUEST if version == Version::V13 => {
+                Self::QueueConfigRequest(QueueConfig::read_request(&mut r)?)
+            }
+            QUEUE_GET_CONFIG_REPLY if version == Version::V13 => {
+                Self::QueueConfigReply(QueueConfig::read(&mut r)?)
+            }
+            ROLE_STATUS if version > Version::V13 => Self::RoleStatus(RoleStatus::read(&mut r)?),
+            TABLE_STATUS if version > Version::V13 => Self::TableStatus(TableStatus::read(&mut r, version)?),
+            REQUEST_FORWARD if version > Version::V13 => Self::RequestForward(bundle::inner(&mut r)?),
             MULTIPART_REQUEST => Self::MultipartRequest(MultipartRequest::read(&mut r, version)?),
             MULTIPART_REPLY => Self::MultipartReply(MultipartReply::read(&mut r, version)?),
             BARRIER_REQUEST => Self::BarrierRequest,
@@ -158,7 +210,7 @@ impl<'a> Message<'a> {
             ROLE_REPLY => Self::RoleReply(Role::read(&mut r)?),
             GET_ASYNC_REQUEST => Self::GetAsyncRequest,
             GET_ASYNC_REPLY => Self::GetAsyncReply(AsyncConfig::read(&mut r, version)?),
-            SET_ASYNC => Self::SetAsync(AsyncConfig::read(&mut r, version)?),
+            SET_ASYNC => Self::SetAsync(AsyncConfig::read_set(&mut r, version)?),
             BUNDLE_CONTROL if version > Version::V13 => Self::BundleControl(BundleControl::read(&mut r)?),
             BUNDLE_ADD if version > Version::V13 => Self::BundleAdd(BundleAdd::read(&mut r)?),
             EXPERIMENTER => Self::experimenter(&mut r, version)?,
@@ -173,10 +225,18 @@ impl<'a> Message<'a> {
         let experimenter = r.u32()?;
         let kind = r.u32()?;
         Ok(match (experimenter, kind) {
-            (NICIRA, NXT_PACKET_IN2) => Self::PacketIn(PacketIn::read_nx2(r, version)?),
+            (NICIRA, NXT_PACKET_IN) => Self::PacketIn(PacketIn::read_nx(r)?),
+            (NICIRA, NXT_PACKET_IN2) => Self::PacketIn(PacketIn::read_nx2(r)?),
+            (ONF, ONF_MONITOR_CANCEL) if version == Version::V13 => Self::MonitorCancel(r.u32()?),
+            (ONF, ONF_MONITOR_PAUSED) if version == Version::V13 => Self::MonitorPaused,
+            (ONF, ONF_MONITOR_RESUMED) if version == Version::V13 => Self::MonitorResumed,
             (ONF, ONF_BUNDLE_CONTROL) => Self::BundleControl(BundleControl::read(r)?),
             (ONF, ONF_BUNDLE_ADD) => Self::BundleAdd(BundleAdd::read(r)?),
-            _ => Self::Unknown { experimenter: Some((experimenter, kind)), body: r.rest() },
+            _ => {
+                let nicira = if experimenter == NICIRA { Nicira::read(r, kind)? } else { None };
+                let unknown = || Self::Unknown { experimenter: Some((experimenter, kind)), body: r.rest() };
+                nicira.map_or_else(unknown, Self::Nicira)
+            }
         })
     }
 }
@@ -303,25 +363,38 @@ pub(crate) const FEATURES_REPLY: u8 = 6;
 const GET_CONFIG_REQUEST: u8 = 7;
 pub(crate) const GET_CONFIG_REPLY: u8 = 8;
 pub(crate) const SET_CONFIG: u8 = 9;
-const PACKET_IN: u8 = 10;
+pub(crate) const PACKET_IN: u8 = 10;
 pub(crate) const FLOW_REMOVED: u8 = 11;
 pub(crate) const PORT_STATUS: u8 = 12;
 pub(crate) const PACKET_OUT: u8 = 13;
 pub(crate) const FLOW_MOD: u8 = 14;
+pub(crate) const GROUP_MOD: u8 = 15;
+pub(crate) const PORT_MOD: u8 = 16;
+pub(crate) const TABLE_MOD: u8 = 17;
 pub(crate) const MULTIPART_REQUEST: u8 = 18;
 pub(crate) const MULTIPART_REPLY: u8 = 19;
 const BARRIER_REQUEST: u8 = 20;
 const BARRIER_REPLY: u8 = 21;
+pub(crate) const QUEUE_GET_CONFIG_REQUEST: u8 = 22;
+pub(crate) const QUEUE_GET_CONFIG_REPLY: u8 = 23;
 pub(crate) const ROLE_REQUEST: u8 = 24;
 pub(crate) const ROLE_REPLY: u8 = 25;
 const GET_ASYNC_REQUEST: u8 = 26;
-const GET_ASYNC_REPLY: u8 = 27;
+pub(crate) const GET_ASYNC_REPLY: u8 = 27;
 pub(crate) const SET_ASYNC: u8 = 28;
+pub(crate) const METER_MOD: u8 = 29;
+pub(crate) const ROLE_STATUS: u8 = 30;
+pub(crate) const TABLE_STATUS: u8 = 31;
+pub(crate) const REQUEST_FORWARD: u8 = 32;
 pub(crate) const BUNDLE_CONTROL: u8 = 33;
 pub(crate) const BUNDLE_ADD: u8 = 34;
 
 pub(crate) const NICIRA: u32 = 0x2320;
 pub(crate) const ONF: u32 = 0x4f4e_4600;
+pub(crate) const NXT_PACKET_IN: u32 = 17;
 pub(crate) const NXT_PACKET_IN2: u32 = 30;
+const ONF_MONITOR_CANCEL: u32 = 1870;
+const ONF_MONITOR_PAUSED: u32 = 1871;
+const ONF_MONITOR_RESUMED: u32 = 1872;
 pub(crate) const ONF_BUNDLE_CONTROL: u32 = 2300;
 pub(crate) const ONF_BUNDLE_ADD: u32 = 2301;

@@ -13,9 +13,11 @@ pub(crate) mod flow_out;
 pub(crate) mod lexer;
 pub(crate) mod match_in;
 pub(crate) mod match_out;
+pub(crate) mod message_out;
 pub(crate) mod value_in;
 
 pub use match_in::FlowText;
+pub use message_out::{FrameText, frame_error};
 
 /// A number as `strtoull(…, 0)` reads it: decimal, `0x` hexadecimal, or octal with a leading zero.
 pub(crate) fn number(text: &str) -> Option<u64> {

@@ -2,25 +2,26 @@
 
 use bytes::BytesMut;
 use openflow::message::flow_mod::FlowMod;
-use openflow::message::multipart::MultipartBody;
-use openflow::{Action, Actions, Field, Flow, Mac, Match, Message, OfPort, TableId, Version, next_frame};
+use openflow::{
+    Action, Actions, Field, Flow, FrameText, Mac, Match, Message, OfPort, TableId, Version, next_frame,
+};
 use proptest::prelude::*;
 
-/// Walks everything that decoding leaves for later, and prints it.
+/// Prints a frame, and writes it again if it can be read.
 fn walk(frame: &[u8]) {
-    let Ok((_, message)) = Message::decode(frame) else { return };
-    let text = match message {
-        Message::MultipartReply(reply) => match reply.body {
-            MultipartBody::Flow(flows) => flows.flatten().map(|flow| flow.to_string()).collect(),
-            MultipartBody::PortDesc(ports) => format!("{:?}", ports.collect::<Vec<_>>()),
-            MultipartBody::FlowMonitor(updates) => format!("{:?}", updates.collect::<Vec<_>>()),
-            other => format!("{other:?}"),
-        },
-        Message::FlowMod(change) => change.to_string(),
-        other => format!("{other:?}"),
-    };
+    let text = FrameText(frame).to_string();
     // Output is in proportion to input: a byte becomes at most a few words of text.
     assert!(text.len() < 1000 + frame.len() * 200, "{} bytes became {}", frame.len(), text.len());
+    let Ok((header, message)) = Message::decode(frame) else { return };
+    let mut once = BytesMut::new();
+    if message.encode(&header, &mut once).is_err() {
+        return;
+    }
+    // What was written is in normal form.
+    let (header, message) = Message::decode(&once).expect("our own bytes");
+    let mut twice = BytesMut::new();
+    message.encode(&header, &mut twice).expect("written before");
+    assert_eq!(once, twice);
 }
 
 /// A frame with a true header around any body.
@@ -31,15 +32,44 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A multipart reply or flow-mod whose beginning is sound, so that the deeper readers are reached.
+/// A multipart whose beginning is sound, so that the deeper readers are reached.
 fn deep_frame() -> impl Strategy<Value = Vec<u8>> {
-    let kinds = prop_oneof![Just(1_u16), Just(2), Just(13), Just(16)];
-    (4..7_u8, kinds, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(version, kind, body)| {
-        let len = u16::try_from(body.len() + 16).unwrap();
-        let head =
-            [&[version, 19][..], &len.to_be_bytes(), &[0, 0, 0, 1], &kind.to_be_bytes(), &[0; 6]].concat();
-        [head, body].concat()
-    })
+    let sides = prop_oneof![Just(18_u8), Just(19)];
+    (4..7_u8, sides, 0..18_u16, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(
+        |(version, side, kind, body)| {
+            let len = u16::try_from(body.len() + 16).unwrap();
+            let head =
+                [&[version, side][..], &len.to_be_bytes(), &[0, 0, 0, 1], &kind.to_be_bytes(), &[0; 6]]
+                    .concat();
+            [head, body].concat()
+        },
+    )
+}
+
+/// A message that Open vSwitch made, with some bytes changed and its end cut off.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let corpus = include_str!("oracle/messages.txt").lines().filter(|line| !line.starts_with('#'));
+    let frames: Vec<Vec<u8>> = corpus.map(unhex).filter(|frame| frame.len() > 8).collect();
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+    (prop::sample::select(frames), changes, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |(mut frame, changes, end, is_cut)| {
+            for (at, byte) in changes {
+                let at = 4 + at.index(frame.len() - 4);
+                frame[at] = byte;
+            }
+            if is_cut {
+                frame.truncate(8 + end.index(frame.len() - 7));
+            }
+            let len = u16::try_from(frame.len()).unwrap().to_be_bytes();
+            frame[2..4].copy_from_slice(&len);
+            frame
+        },
+    )
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digit = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    (0..text.len()).step_by(2).map(|at| digit(at).expect("hexadecimal")).collect()
 }
 
 fn flow() -> impl Strategy<Value = Flow> {
@@ -81,6 +111,11 @@ proptest! {
 
     #[test]
     fn any_reply_is_answered(frame in deep_frame()) {
+        walk(&frame);
+    }
+
+    #[test]
+    fn any_damaged_message_is_answered(frame in mutated()) {
         walk(&frame);
     }
 

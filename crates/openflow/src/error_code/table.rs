@@ -197,6 +197,7 @@ errors! {
     NXTTMFC_ALREADY_MAPPED = all(NX, 20, 0);
     NXTTMFC_DUP_ENTRY = all(NX, 21, 0);
     NXTTMFC_INVALID_TLV_DEL = all(NX, 38, 0);
+    NXST_NOT_CONFIGURED = all(NX, 36, 0);
     OFPBRC_MULTIPART_BUFFER_OVERFLOW = all(OF, 1, 13);
     OFPBRC_MULTIPART_REQUEST_TIMEOUT = [Some((ONF, 2640, 0)), Some((OF, 1, 14)), Some((OF, 1, 14))];
     OFPBRC_MULTIPART_REPLY_TIMEOUT = [Some((ONF, 2641, 0)), Some((OF, 1, 15)), Some((OF, 1, 15))];

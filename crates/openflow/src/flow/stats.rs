@@ -15,46 +15,27 @@ use crate::cursor::{Reader, pad8};
 use crate::error::{DecodeError, EncodeError, Malformed};
 use crate::instruction::InstructionsRef;
 use crate::matching::read_match;
+use crate::message::entries::{Entries, Entry, measured};
 use crate::types::TableId;
 use crate::writer::{Pad, Writer};
 
-/// The flows of one reply; stops after an error.
-#[derive(Debug, Clone)]
-pub struct FlowStatsIter<'a> {
-    reader: Reader<'a>,
-    version: Version,
-}
+/// The flows of one reply.
+pub type FlowStatsIter<'a> = Entries<'a, FlowStats<'a>>;
 
-impl<'a> FlowStatsIter<'a> {
-    pub(crate) fn new(reader: Reader<'a>, version: Version) -> Self {
-        Self { reader: reader.named("flow stats"), version }
+impl<'a> Entry<'a> for FlowStats<'a> {
+    const NAME: &'static str = "flow stats";
+
+    fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let r = measured(reader, Self::NAME)?;
+        if version == Version::V15 { Self::read_15(r) } else { Self::read_old(r, version) }
     }
-}
 
-impl<'a> Iterator for FlowStatsIter<'a> {
-    type Item = Result<FlowStats<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.reader.is_empty() {
-            return None;
-        }
-        let entry = FlowStats::read(&mut self.reader, self.version);
-        if entry.is_err() {
-            self.reader.rest();
-        }
-        Some(entry)
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        FlowStats::write(self, w)
     }
 }
 
 impl<'a> FlowStats<'a> {
-    fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
-        let start = *reader;
-        let len = usize::from(reader.u16()?);
-        let body = len.checked_sub(2).ok_or_else(|| start.fail(Malformed::BadLength(0)))?;
-        let r = reader.sub(body, "flow stats")?;
-        if version == Version::V15 { Self::read_15(r) } else { Self::read_old(r, version) }
-    }
-
     fn read_old(mut r: Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let table = TableId(r.u8()?);
         r.skip(1)?;
@@ -213,15 +194,16 @@ impl Oxs {
                     write_duration(w, time);
                 }
             }
-            if let Some(flows) = self.flows {
-                field(w, FLOWS, 4);
-                w.u32(flows);
-            }
             for (number, count) in [(PACKETS, self.packets), (BYTES, self.bytes)] {
                 if let Some(count) = count {
                     field(w, number, 8);
                     w.u64(count);
                 }
+            }
+            // Last, as Open vSwitch has it.
+            if let Some(flows) = self.flows {
+                field(w, FLOWS, 4);
+                w.u32(flows);
             }
             Ok(())
         })

@@ -12,7 +12,7 @@ use super::{
     BUNDLE_ADD, BUNDLE_CONTROL, EXPERIMENTER, ONF, ONF_BUNDLE_ADD, ONF_BUNDLE_CONTROL, write_message,
 };
 use crate::cursor::Reader;
-use crate::error::{DecodeError, EncodeError, Malformed};
+use crate::error::{DecodeError, EncodeError};
 use crate::error_code::ErrorCode;
 use crate::limits::HEADER_LEN;
 use crate::types::Version;
@@ -115,15 +115,7 @@ impl<'a> BundleAdd<'a> {
         let bundle = r.u32()?;
         r.skip(2)?;
         let flags = BundleFlags::from_bits_retain(r.u16()?);
-        let mut inner = *r;
-        inner.skip(2)?;
-        let len = usize::from(inner.u16()?);
-        if len < HEADER_LEN {
-            return Err(r.fail(Malformed::Refused(ErrorCode::OFPBFC_MSG_BAD_LEN)));
-        }
-        let message = r
-            .take(len)
-            .map_err(|e| DecodeError { why: Malformed::Refused(ErrorCode::OFPBFC_MSG_BAD_LEN), ..e })?;
+        let message = inner(r)?;
         r.rest();
         Ok(Self { bundle, flags, message })
     }
@@ -152,6 +144,15 @@ impl<'a> BundleAdd<'a> {
             Ok(())
         })
     }
+}
+
+/// A message inside another one, as long as its own header says.
+pub(super) fn inner<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let bad_len = r.refuse(ErrorCode::OFPBFC_MSG_BAD_LEN);
+    let mut head = *r;
+    let len = head.skip(2).and_then(|()| head.u16()).map_err(|_| bad_len)?;
+    let len = Some(usize::from(len)).filter(|len| *len >= HEADER_LEN).ok_or(bad_len)?;
+    r.take(len).map_err(|_| bad_len)
 }
 
 /// A message of its own from 1.4 on, an experimenter's in 1.3.

@@ -7,10 +7,13 @@
 
 use std::time::Duration;
 
+use super::entries::{Entry, measured};
+use super::group::{read_counter as counter, write_counter};
 use crate::cursor::Reader;
-use crate::error::{DecodeError, Malformed};
-use crate::flow::read_duration;
+use crate::error::{DecodeError, EncodeError};
+use crate::flow::{read_duration, write_duration};
 use crate::types::{OfPort, TableId, Version};
+use crate::writer::{Pad, Writer};
 
 /// What a port has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,13 +46,15 @@ pub struct PortCounters {
 
 /// A port's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortStats {
+pub struct PortStats<'a> {
     /// The port.
     pub port: OfPort,
     /// How long it has been there.
     pub duration: Duration,
     /// What it has counted.
     pub counters: PortCounters,
+    /// The properties behind Ethernet's, raw (from 1.4 on); see [`PortStats::custom`].
+    pub properties: &'a [u8],
 }
 
 /// A table's counters.
@@ -63,10 +68,6 @@ pub struct TableStats {
     pub lookups: Option<u64>,
     /// Packets that found a flow.
     pub matches: Option<u64>,
-}
-
-fn counter(r: &mut Reader<'_>) -> Result<Option<u64>, DecodeError> {
-    r.u64().map(|count| (count != u64::MAX).then_some(count))
 }
 
 impl PortCounters {
@@ -98,96 +99,152 @@ impl PortCounters {
     }
 }
 
-impl PortStats {
-    fn read(reader: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
+/// Writes the counters that [`PortCounters::read_common`] reads.
+fn write_common(w: &mut Writer<'_>, c: &PortCounters) {
+    let counts = [
+        c.rx_packets,
+        c.tx_packets,
+        c.rx_bytes,
+        c.tx_bytes,
+        c.rx_dropped,
+        c.tx_dropped,
+        c.rx_errors,
+        c.tx_errors,
+    ];
+    for count in counts {
+        write_counter(w, count);
+    }
+}
+
+fn write_ethernet(w: &mut Writer<'_>, c: &PortCounters) {
+    let counts = [c.rx_frame_errors, c.rx_over_errors, c.rx_crc_errors, c.collisions];
+    for count in counts {
+        write_counter(w, count);
+    }
+}
+
+impl<'a> PortStats<'a> {
+    /// Names and values of the counters that are the port's own (Open vSwitch's extension).
+    pub fn custom(&self) -> impl Iterator<Item = (&'a [u8], u64)> + use<'a> {
+        let mut reader = Reader::new(self.properties, "port stats property");
+        let mut found = Reader::new(&[], "custom counters");
+        while !reader.is_empty() {
+            let Ok((kind, mut body)) = reader.tlv("port stats property") else { break };
+            if (kind, body.u32().ok(), body.u32().ok()) == (0xffff, Some(INTEL), Some(INTEL_CUSTOM)) {
+                // Behind a number of counters, which the property's length says, too.
+                found = body.skip(2).map_or(found, |()| body);
+            }
+        }
+        std::iter::from_fn(move || {
+            let len = found.u8().ok()?;
+            let name = found.take(usize::from(len)).ok().filter(|name| !name.is_empty())?;
+            Some((name, found.u64().ok()?))
+        })
+    }
+
+    /// The counters of RFC 2819, in its order (Open vSwitch's extension).
+    pub fn rfc2819(&self) -> impl Iterator<Item = Option<u64>> + use<'a> {
+        let mut reader = Reader::new(self.properties, "port stats property");
+        let mut found = Reader::new(&[], "counters");
+        while !reader.is_empty() {
+            let Ok((kind, mut body)) = reader.tlv("port stats property") else { break };
+            if (kind, body.u32().ok(), body.u32().ok()) == (0xffff, Some(INTEL), Some(INTEL_RFC2819)) {
+                found = body.skip(4).map_or(found, |()| body);
+            }
+        }
+        std::iter::from_fn(move || counter(&mut found).ok())
+    }
+}
+
+impl<'a> Entry<'a> for PortStats<'a> {
+    const NAME: &'static str = "port stats";
+
+    fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         if version == Version::V13 {
             let port = OfPort(reader.u32()?);
             reader.skip(4)?;
             let mut counters = PortCounters::read_common(reader)?;
             counters.read_ethernet(reader)?;
-            return Ok(Self { port, duration: read_duration(reader)?, counters });
+            return Ok(Self { port, duration: read_duration(reader)?, counters, properties: &[] });
         }
-        let start = *reader;
-        let len = usize::from(reader.u16()?);
-        let body = len.checked_sub(2).ok_or_else(|| start.fail(Malformed::BadLength(0)))?;
-        let mut r = reader.sub(body, "port stats")?;
+        let mut r = measured(reader, Self::NAME)?;
         r.skip(2)?;
         let port = OfPort(r.u32()?);
         let duration = read_duration(&mut r)?;
         let mut counters = PortCounters::read_common(&mut r)?;
+        let mut properties = r.peek();
+        let mut is_first = true;
         while !r.is_empty() {
             let (kind, mut property) = r.tlv("port stats property")?;
             if kind == ETHERNET {
                 property.skip(4)?;
                 counters.read_ethernet(&mut property)?;
+                // Open vSwitch puts it in front; elsewhere it stays among the others, which are kept raw.
+                properties = if is_first { r.peek() } else { properties };
             }
+            is_first = false;
         }
-        Ok(Self { port, duration, counters })
+        Ok(Self { port, duration, counters, properties })
+    }
+
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let start = w.position();
+        if w.version() == Version::V13 {
+            w.u32(self.port.0);
+            w.zeros(4);
+            write_common(w, &self.counters);
+            write_ethernet(w, &self.counters);
+            write_duration(w, self.duration);
+            return Ok(());
+        }
+        w.sized(Self::NAME, start, Pad::None, |w| {
+            w.zeros(2);
+            w.u32(self.port.0);
+            write_duration(w, self.duration);
+            write_common(w, &self.counters);
+            if !has_ethernet(self.properties) {
+                w.tlv("port stats property", ETHERNET, Pad::None, |w| {
+                    w.zeros(4);
+                    write_ethernet(w, &self.counters);
+                    Ok(())
+                })?;
+            }
+            w.bytes(self.properties);
+            Ok(())
+        })
     }
 }
 
-impl TableStats {
-    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+/// Whether the properties that were kept have Ethernet's among them.
+pub(super) fn has_ethernet(properties: &[u8]) -> bool {
+    let mut reader = Reader::new(properties, "property");
+    std::iter::from_fn(|| if reader.is_empty() { None } else { reader.tlv("property").ok() })
+        .any(|(kind, _)| kind == ETHERNET)
+}
+
+impl<'a> Entry<'a> for TableStats {
+    const NAME: &'static str = "table stats";
+
+    fn read(r: &mut Reader<'a>, _version: Version) -> Result<Self, DecodeError> {
         let table = TableId(r.u8()?);
         r.skip(3)?;
         Ok(Self { table, active: r.u32()?, lookups: counter(r)?, matches: counter(r)? })
     }
-}
 
-/// The ports of one reply; stops after an error.
-#[derive(Debug, Clone)]
-pub struct PortStatsIter<'a> {
-    reader: Reader<'a>,
-    version: Version,
-}
-
-/// The tables of one reply; stops after an error.
-#[derive(Debug, Clone)]
-pub struct TableStatsIter<'a> {
-    reader: Reader<'a>,
-}
-
-impl<'a> PortStatsIter<'a> {
-    pub(crate) fn new(reader: Reader<'a>, version: Version) -> Self {
-        Self { reader: reader.named("port stats"), version }
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let TableId(table) = self.table;
+        w.u8(table);
+        w.zeros(3);
+        w.u32(self.active);
+        write_counter(w, self.lookups);
+        write_counter(w, self.matches);
+        Ok(())
     }
 }
 
-impl<'a> TableStatsIter<'a> {
-    pub(crate) fn new(reader: Reader<'a>) -> Self {
-        Self { reader: reader.named("table stats") }
-    }
-}
-
-impl Iterator for PortStatsIter<'_> {
-    type Item = Result<PortStats, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.reader.is_empty() {
-            return None;
-        }
-        let stats = PortStats::read(&mut self.reader, self.version);
-        if stats.is_err() {
-            self.reader.rest();
-        }
-        Some(stats)
-    }
-}
-
-impl Iterator for TableStatsIter<'_> {
-    type Item = Result<TableStats, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.reader.is_empty() {
-            return None;
-        }
-        let stats = TableStats::read(&mut self.reader);
-        if stats.is_err() {
-            self.reader.rest();
-        }
-        Some(stats)
-    }
-}
-
+/// The experimenter of Open vSwitch's further counters.
+const INTEL: u32 = 0xaa01;
+const INTEL_RFC2819: u32 = 1;
+const INTEL_CUSTOM: u32 = 2;
 /// The property with Ethernet's counters.
 const ETHERNET: u16 = 0;

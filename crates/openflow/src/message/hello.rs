@@ -18,6 +18,8 @@ pub struct Hello {
     pub highest: u8,
     /// Bit n set: the sender speaks wire version n. Without a bitmap: every version up to `highest`.
     pub versions: u32,
+    /// There was nothing but whole elements that are known.
+    pub is_clean: bool,
 }
 
 impl Hello {
@@ -25,26 +27,32 @@ impl Hello {
     pub fn offering(versions: &[Version]) -> Self {
         let bitmap = versions.iter().fold(0, |bits, version| bits | bit(version.wire()));
         let highest = versions.iter().max().map_or(0, |version| version.wire());
-        Self { highest, versions: bitmap }
+        Self { highest, versions: bitmap, is_clean: true }
     }
 
     pub(crate) fn read(highest: u8, mut r: Reader<'_>) -> Result<Self, DecodeError> {
-        let mut versions =
-            u32::MAX.checked_shr(31_u32.saturating_sub(u32::from(highest))).unwrap_or(u32::MAX);
+        let mut versions = all_up_to(highest);
         // Elements of other types, and anything that is no element, are ignored as the specification asks.
+        let mut is_clean = true;
         while r.len() >= 4 {
             let (kind, mut body) = r.tlv("hello element")?;
             if kind == VERSION_BITMAP && body.len() >= 4 {
                 versions = body.u32()?;
+            } else {
+                is_clean = false;
             }
         }
-        Ok(Self { highest, versions })
+        Ok(Self { highest, versions, is_clean: is_clean && r.is_empty() })
     }
 
     /// Appends the message.
     pub fn encode(&self, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
         let version = Version::from_wire(self.highest).unwrap_or(Version::V15);
         write_message(buf, version, HELLO, xid, |w| {
+            // Without a bitmap a hello offers all up to its own version, 0 included; with one never 0.
+            if self.versions == all_up_to(self.highest) {
+                return Ok(());
+            }
             w.tlv("hello element", VERSION_BITMAP, Pad::Outside, |w| {
                 w.u32(self.versions);
                 Ok(())
@@ -56,6 +64,10 @@ impl Hello {
     pub fn negotiate(&self, ours: &[Version]) -> Option<Version> {
         ours.iter().copied().filter(|version| self.versions & bit(version.wire()) != 0).max()
     }
+}
+
+fn all_up_to(highest: u8) -> u32 {
+    u32::MAX.checked_shr(31_u32.saturating_sub(u32::from(highest))).unwrap_or(u32::MAX)
 }
 
 fn bit(wire: u8) -> u32 {

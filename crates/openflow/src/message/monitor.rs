@@ -2,17 +2,20 @@
 //!
 //! Request (1.4 and later, multipart 16): monitor u32, out port u32, out group u32, flags u16, table u8,
 //! command u8, match. Update: length u16, event u16, then for changes: table u8, reason u8, idle u16, hard
-//! u16, priority u16, zeros 4, cookie u64, match, instructions; for our own changes: xid u32.
+//! u16, priority u16, zeros 4, cookie u64, match, instructions; for our own changes: xid u32. In 1.3 Open vSwitch
+//! takes the request as the ONF's multipart 1870: monitor u32, flags u16, length of the match u16, out port u32,
+//! table u8, zeros 3, match; there bit 5 of the flags has the meaning that bit 6 has in 1.4.
 
 use crate::cursor::Reader;
-use crate::error::{DecodeError, EncodeError, Malformed};
+use crate::error::{DecodeError, EncodeError};
 use crate::error_code::ErrorCode;
 use crate::flow::FlowKeyRef;
 use crate::instruction::{InstructionsCow, InstructionsRef};
-use crate::matching::{Match, MatchCow, read_match};
+use crate::matching::{Match, MatchCow, OFPMT_OXM, read_match};
 use crate::types::{OfPort, TableId, Version};
-use crate::writer::Writer;
+use crate::writer::{Pad, Writer};
 
+use super::entries::{Entries, Entry, measured};
 use super::flow_mod::ANY_GROUP;
 
 bitflags::bitflags! {
@@ -92,7 +95,7 @@ impl MonitorRequest {
             id: r.u32()?,
             out_port: OfPort(r.u32()?),
             out_group: r.u32()?,
-            flags: MonitorFlags::from_bits_retain(r.u16()?),
+            flags: flags(r)?,
             table: TableId(r.u8()?),
             command: match r.u8()? {
                 0 => MonitorCommand::Add,
@@ -102,6 +105,41 @@ impl MonitorRequest {
             },
             matching: read_match(r)?.into_owned(),
         })
+    }
+
+    /// Reads the ONF's form of 1.3.
+    pub(super) fn read_onf(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let id = r.u32()?;
+        let wire = r.u16()?;
+        if wire & !(ONF_KEPT | ONF_OWN) != 0 || wire & CHANGES == 0 {
+            return Err(r.refuse(ErrorCode::OFPMOFC_BAD_FLAGS));
+        }
+        let mut flags = MonitorFlags::from_bits_retain(wire & ONF_KEPT);
+        flags.set(MonitorFlags::ONLY_OWN, wire & ONF_OWN != 0);
+        r.skip(2)?;
+        let out_port = OfPort(r.u32()?);
+        let table = TableId(r.u8()?);
+        r.skip(3)?;
+        let matching = read_match(r)?.into_owned();
+        Ok(Self { id, out_port, out_group: ANY_GROUP, flags, table, command: MonitorCommand::Add, matching })
+    }
+
+    /// Appends the ONF's form of 1.3, which knows no groups and no commands.
+    pub(super) fn write_onf(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        w.u32(self.id);
+        let own = if self.flags.contains(MonitorFlags::ONLY_OWN) { ONF_OWN } else { 0 };
+        w.u16((self.flags.bits() & ONF_KEPT) | own);
+        let len_at = w.position();
+        w.zeros(2);
+        w.u32(self.out_port.0);
+        let TableId(table) = self.table;
+        w.u8(table);
+        w.zeros(3);
+        let start = w.position();
+        w.tlv("match", OFPMT_OXM, Pad::None, |w| self.matching.as_ref().write_fields(w))?;
+        w.patch_u16("match", len_at, w.position().saturating_sub(start))?;
+        w.pad_from(start);
+        Ok(())
     }
 
     pub(crate) fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
@@ -118,6 +156,15 @@ impl MonitorRequest {
         });
         self.matching.as_ref().write(w)
     }
+}
+
+/// Flags of 1.4 and later, as Open vSwitch takes them: with some change and without what it does not do.
+fn flags(r: &mut Reader<'_>) -> Result<MonitorFlags, DecodeError> {
+    let wire = r.u16()?;
+    if wire & !(ONF_KEPT | MonitorFlags::ONLY_OWN.bits()) != 0 || wire & CHANGES == 0 {
+        return Err(r.refuse(ErrorCode::OFPMOFC_BAD_FLAGS));
+    }
+    Ok(MonitorFlags::from_bits_retain(wire))
 }
 
 /// What happened to a flow. Open vSwitch says `Added` for an add that replaced a flow, too.
@@ -180,31 +227,22 @@ impl FullUpdate<'_> {
     }
 }
 
-/// The updates of one message; stops after an error.
-#[derive(Debug, Clone)]
-pub struct FlowUpdates<'a> {
-    reader: Reader<'a>,
-    version: Version,
-}
+/// The updates of one message.
+pub type FlowUpdates<'a> = Entries<'a, FlowUpdate<'a>>;
 
-impl<'a> FlowUpdates<'a> {
-    pub(crate) fn new(reader: Reader<'a>, version: Version) -> Self {
-        Self { reader: reader.named("flow update"), version }
-    }
+impl<'a> Entry<'a> for FlowUpdate<'a> {
+    const NAME: &'static str = "flow update";
 
-    fn read(&mut self) -> Result<FlowUpdate<'a>, DecodeError> {
-        let start = self.reader;
-        let len = usize::from(self.reader.u16()?);
-        let body = len.checked_sub(2).ok_or_else(|| start.fail(Malformed::BadLength(0)))?;
-        let mut r = self.reader.sub(body, "flow update")?;
+    fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let mut r = measured(reader, Self::NAME)?;
         let event = match r.u16()? {
             0 => FlowEvent::Initial,
             1 => FlowEvent::Added,
             2 => FlowEvent::Removed,
             3 => FlowEvent::Modified,
-            4 => return Ok(FlowUpdate::Abbrev { xid: r.u32()? }),
-            5 => return Ok(FlowUpdate::Paused),
-            6 => return Ok(FlowUpdate::Resumed),
+            4 => return Ok(Self::Abbrev { xid: r.u32()? }),
+            5 => return Ok(Self::Paused),
+            6 => return Ok(Self::Resumed),
             _ => return Err(r.refuse(ErrorCode::NXBRC_FM_BAD_EVENT)),
         };
         let table = TableId(r.u8()?);
@@ -215,8 +253,8 @@ impl<'a> FlowUpdates<'a> {
         r.skip(4)?;
         let cookie = r.u64()?;
         let matching = read_match(&mut r)?;
-        let instructions = InstructionsRef::read(r, self.version)?;
-        Ok(FlowUpdate::Full(FullUpdate {
+        let instructions = InstructionsRef::read(r, version)?;
+        Ok(Self::Full(FullUpdate {
             event,
             reason,
             table,
@@ -228,19 +266,54 @@ impl<'a> FlowUpdates<'a> {
             instructions,
         }))
     }
-}
 
-impl<'a> Iterator for FlowUpdates<'a> {
-    type Item = Result<FlowUpdate<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.reader.is_empty() {
-            return None;
-        }
-        let update = self.read();
-        if update.is_err() {
-            self.reader.rest();
-        }
-        Some(update)
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let start = w.position();
+        w.sized(Self::NAME, start, Pad::None, |w| match self {
+            Self::Abbrev { xid } => {
+                w.u16(4);
+                w.u32(*xid);
+                Ok(())
+            }
+            Self::Paused => {
+                w.u16(5);
+                w.zeros(4);
+                Ok(())
+            }
+            Self::Resumed => {
+                w.u16(6);
+                w.zeros(4);
+                Ok(())
+            }
+            Self::Full(update) => update.write(w),
+        })
     }
 }
+
+impl FullUpdate<'_> {
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        w.u16(match self.event {
+            FlowEvent::Initial => 0,
+            FlowEvent::Added => 1,
+            FlowEvent::Removed => 2,
+            FlowEvent::Modified => 3,
+        });
+        let TableId(table) = self.table;
+        w.u8(table);
+        w.u8(self.reason);
+        w.u16(self.idle_timeout);
+        w.u16(self.hard_timeout);
+        w.u16(self.priority);
+        w.zeros(4);
+        w.u64(self.cookie);
+        self.matching.as_ref().write(w)?;
+        self.instructions.as_ref().write(w)
+    }
+}
+
+/// Flags that mean the same in the ONF's form.
+const ONF_KEPT: u16 = 31;
+/// Additions, removals, modifications: one of them is needed.
+const CHANGES: u16 = 14;
+/// The ONF's flag for our own changes.
+const ONF_OWN: u16 = 32;

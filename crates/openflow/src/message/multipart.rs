@@ -3,22 +3,29 @@
 //! Layout: type u16, flags u16 (bit 0: more follows), pad 4, body. Parts carry whole entries, so each part is
 //! decoded on its own and nothing is put together here; the caller bounds how many it takes.
 
-use std::time::Duration;
-
 use bytes::BytesMut;
 
-use super::counters::{PortStatsIter, TableStatsIter};
+mod body;
+
+pub use body::{AggregateStats, SwitchDesc};
+
+use super::counters::{PortStats, TableStats};
+use super::entries::Entries;
+use super::flow_mod::ANY_GROUP;
+use super::group::{ALL_GROUPS, Group, GroupFeatures, GroupStats};
+use super::ipfix::{IpfixBridge, IpfixFlow};
+use super::meter::{Meter, MeterFeatures, MeterStats};
 use super::monitor::{FlowUpdates, MonitorRequest};
 use super::port::PortIter;
-use super::{MULTIPART_REPLY, MULTIPART_REQUEST, write_message};
+use super::queue::{QueueDesc, QueueQuery, QueueStats};
+use super::table::{Table, TableFeatures};
+use super::{MULTIPART_REPLY, MULTIPART_REQUEST, NICIRA, ONF, write_message};
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError};
-use crate::flow::{FlowStatsIter, Oxs};
+use crate::flow::FlowStatsIter;
 use crate::matching::{Match, read_match};
 use crate::types::{OfPort, TableId, Version};
 use crate::writer::Writer;
-
-use super::flow_mod::ANY_GROUP;
 
 /// Which flows a request is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +84,7 @@ impl FlowQuery {
 }
 
 /// A question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum MultipartRequest<'a> {
     /// Who made this switch?
     Desc,
@@ -89,10 +96,34 @@ pub enum MultipartRequest<'a> {
     Table,
     /// What does a port count, or all with [`OfPort::ANY`]?
     PortStats(OfPort),
+    /// What do queues count?
+    QueueStats(QueueQuery),
+    /// What does a group count, or all with [`ALL_GROUPS`]?
+    GroupStats(u32),
+    /// Which groups are there? Only 1.5 can ask about one.
+    GroupDesc(u32),
+    /// What can you do with groups?
+    GroupFeatures,
+    /// What does a meter count, or all with [`super::meter::ALL_METERS`]?
+    MeterStats(u32),
+    /// How is a meter configured?
+    MeterConfig(u32),
+    /// What can you do with meters?
+    MeterFeatures,
+    /// What can tables do? With entries: do this.
+    TableFeatures(Entries<'a, TableFeatures<'a>>),
+    /// How are tables configured (from 1.4 on)?
+    TableDesc,
     /// Which ports are there? Only 1.5 can ask about one.
     PortDesc(OfPort),
+    /// How are queues configured (from 1.4 on)?
+    QueueDesc(QueueQuery),
     /// Tell me about flows from now on.
     FlowMonitor(MonitorRequest),
+    /// What has the bridge's IPFIX exporter counted?
+    IpfixBridge,
+    /// What have the exporters of flows counted?
+    IpfixFlow,
     /// Anything else.
     Unknown {
         /// The multipart type.
@@ -106,68 +137,122 @@ impl<'a> MultipartRequest<'a> {
     pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let kind = r.u16()?;
         r.skip(6)?;
+        let number = |r: &mut Reader<'a>| {
+            let number = r.u32()?;
+            r.skip(4)?;
+            Ok::<_, DecodeError>(number)
+        };
+        let v14 = version > Version::V13;
+        let v15 = version == Version::V15;
         Ok(match kind {
             DESC => Self::Desc,
             FLOW => Self::Flow(FlowQuery::read(r)?),
             AGGREGATE => Self::Aggregate(FlowQuery::read(r)?),
             TABLE => Self::Table,
-            PORT_STATS => {
-                let port = OfPort(r.u32()?);
-                r.skip(4)?;
-                Self::PortStats(port)
-            }
-            PORT_DESC if version == Version::V15 => {
-                let port = OfPort(r.u32()?);
-                r.skip(4)?;
-                Self::PortDesc(port)
-            }
+            PORT_STATS => Self::PortStats(OfPort(number(r)?)),
+            QUEUE_STATS => Self::QueueStats(QueueQuery::read(r)?),
+            GROUP_STATS => Self::GroupStats(number(r)?),
+            GROUP_DESC if v15 => Self::GroupDesc(number(r)?),
+            GROUP_DESC => Self::GroupDesc(ALL_GROUPS),
+            GROUP_FEATURES => Self::GroupFeatures,
+            METER_STATS => Self::MeterStats(number(r)?),
+            METER_CONFIG => Self::MeterConfig(number(r)?),
+            METER_FEATURES => Self::MeterFeatures,
+            TABLE_FEATURES => Self::TableFeatures(Entries::take(r, version)),
+            PORT_DESC if v15 => Self::PortDesc(OfPort(number(r)?)),
             PORT_DESC => Self::PortDesc(OfPort::ANY),
-            FLOW_MONITOR => Self::FlowMonitor(MonitorRequest::read(r)?),
+            TABLE_DESC if v14 => Self::TableDesc,
+            QUEUE_DESC if v14 => Self::QueueDesc(QueueQuery::read(r)?),
+            FLOW_MONITOR if v14 => Self::FlowMonitor(MonitorRequest::read(r)?),
+            EXPERIMENTER => Self::experimenter(r, version)?,
             _ => Self::Unknown { kind, body: r.rest() },
         })
+    }
+
+    fn experimenter(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let mut inner = *r;
+        let number = (inner.u32()?, inner.u32()?);
+        let known = match number {
+            (NICIRA, NXST_IPFIX_BRIDGE) => Self::IpfixBridge,
+            (NICIRA, NXST_IPFIX_FLOW) => Self::IpfixFlow,
+            (ONF, ONFST_FLOW_MONITOR) if version == Version::V13 => {
+                Self::FlowMonitor(MonitorRequest::read_onf(&mut inner)?)
+            }
+            _ => return Ok(Self::Unknown { kind: EXPERIMENTER, body: r.rest() }),
+        };
+        *r = inner;
+        Ok(known)
     }
 
     /// Appends the message.
     pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
         write_message(buf, version, MULTIPART_REQUEST, xid, |w| {
-            w.u16(self.kind());
+            w.u16(self.kind(version));
             w.zeros(6);
+            let number = |w: &mut Writer<'_>, number: u32| {
+                w.u32(number);
+                w.zeros(4);
+            };
+            let v15 = version == Version::V15;
+            let missing = |what| Err(EncodeError::Version { what, version });
             match self {
-                Self::Desc | Self::Table => Ok(()),
-                Self::Flow(query) | Self::Aggregate(query) => query.write(w),
-                Self::PortStats(port) => {
-                    w.u32(port.0);
-                    w.zeros(4);
-                    Ok(())
+                Self::TableDesc if version == Version::V13 => return missing("table description"),
+                Self::QueueDesc(_) if version == Version::V13 => return missing("queue description"),
+                Self::Flow(query) | Self::Aggregate(query) => query.write(w)?,
+                Self::PortStats(port) => number(w, port.0),
+                Self::QueueStats(query) | Self::QueueDesc(query) => query.write(w),
+                Self::GroupDesc(group) if v15 => number(w, *group),
+                Self::PortDesc(port) if v15 => number(w, port.0),
+                // Before 1.5 the last two ask for all.
+                Self::Desc
+                | Self::Table
+                | Self::GroupFeatures
+                | Self::MeterFeatures
+                | Self::TableDesc
+                | Self::GroupDesc(_)
+                | Self::PortDesc(_) => {}
+                Self::GroupStats(id) | Self::MeterStats(id) | Self::MeterConfig(id) => number(w, *id),
+                Self::TableFeatures(entries) => entries.write(w)?,
+                Self::FlowMonitor(request) if version == Version::V13 => {
+                    w.u32(ONF);
+                    w.u32(ONFST_FLOW_MONITOR);
+                    request.write_onf(w)?;
                 }
-                Self::PortDesc(port) => {
-                    if version == Version::V15 {
-                        w.u32(port.0);
-                        w.zeros(4);
-                    }
-                    Ok(())
+                Self::FlowMonitor(request) => request.write(w)?,
+                Self::IpfixBridge => {
+                    w.u32(NICIRA);
+                    w.u32(NXST_IPFIX_BRIDGE);
                 }
-                Self::FlowMonitor(_) if version == Version::V13 => {
-                    Err(EncodeError::Version { what: "flow monitor", version })
+                Self::IpfixFlow => {
+                    w.u32(NICIRA);
+                    w.u32(NXST_IPFIX_FLOW);
                 }
-                Self::FlowMonitor(request) => request.write(w),
-                Self::Unknown { body, .. } => {
-                    w.bytes(body);
-                    Ok(())
-                }
+                Self::Unknown { body, .. } => w.bytes(body),
             }
+            Ok(())
         })
     }
 
-    fn kind(&self) -> u16 {
+    fn kind(&self, version: Version) -> u16 {
         match self {
             Self::Desc => DESC,
             Self::Flow(_) => FLOW,
             Self::Aggregate(_) => AGGREGATE,
             Self::Table => TABLE,
             Self::PortStats(_) => PORT_STATS,
+            Self::QueueStats(_) => QUEUE_STATS,
+            Self::GroupStats(_) => GROUP_STATS,
+            Self::GroupDesc(_) => GROUP_DESC,
+            Self::GroupFeatures => GROUP_FEATURES,
+            Self::MeterStats(_) => METER_STATS,
+            Self::MeterConfig(_) => METER_CONFIG,
+            Self::MeterFeatures => METER_FEATURES,
+            Self::TableFeatures(_) => TABLE_FEATURES,
+            Self::TableDesc => TABLE_DESC,
             Self::PortDesc(_) => PORT_DESC,
-            Self::FlowMonitor(_) => FLOW_MONITOR,
+            Self::QueueDesc(_) => QUEUE_DESC,
+            Self::FlowMonitor(_) if version > Version::V13 => FLOW_MONITOR,
+            Self::FlowMonitor(_) | Self::IpfixBridge | Self::IpfixFlow => EXPERIMENTER,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -192,13 +277,37 @@ pub enum MultipartBody<'a> {
     /// What flows count together.
     Aggregate(AggregateStats),
     /// What tables have counted.
-    Table(TableStatsIter<'a>),
+    Table(Entries<'a, TableStats>),
     /// What ports have counted.
-    PortStats(PortStatsIter<'a>),
+    PortStats(Entries<'a, PortStats<'a>>),
+    /// What queues have counted.
+    QueueStats(Entries<'a, QueueStats>),
+    /// What groups have counted.
+    GroupStats(Entries<'a, GroupStats>),
+    /// Groups.
+    GroupDesc(Entries<'a, Group>),
+    /// What the switch can do with groups.
+    GroupFeatures(GroupFeatures),
+    /// What meters have counted.
+    MeterStats(Entries<'a, MeterStats>),
+    /// Meters.
+    MeterConfig(Entries<'a, Meter>),
+    /// What the switch can do with meters.
+    MeterFeatures(MeterFeatures),
+    /// What tables can do.
+    TableFeatures(Entries<'a, TableFeatures<'a>>),
+    /// How tables are configured.
+    TableDesc(Entries<'a, Table>),
     /// Ports.
     PortDesc(PortIter<'a>),
+    /// How queues are configured.
+    QueueDesc(Entries<'a, QueueDesc>),
     /// What happened to flows; unsolicited ones have xid 0.
     FlowMonitor(FlowUpdates<'a>),
+    /// What the bridge's IPFIX exporter has counted.
+    IpfixBridge(Entries<'a, IpfixBridge>),
+    /// What the exporters of flows have counted.
+    IpfixFlow(Entries<'a, IpfixFlow>),
     /// Anything else.
     Unknown {
         /// The multipart type.
@@ -213,19 +322,34 @@ impl<'a> MultipartReply<'a> {
         let kind = r.u16()?;
         let more = r.u16()? & 1 != 0;
         r.skip(4)?;
+        let v14 = version > Version::V13;
         let body = match kind {
             DESC => MultipartBody::Desc(SwitchDesc::read(r)?),
-            FLOW => MultipartBody::Flow(FlowStatsIter::new(all(r), version)),
+            FLOW => MultipartBody::Flow(Entries::take(r, version)),
             AGGREGATE => MultipartBody::Aggregate(AggregateStats::read(r, version)?),
-            TABLE => MultipartBody::Table(TableStatsIter::new(all(r))),
-            PORT_STATS => MultipartBody::PortStats(PortStatsIter::new(all(r), version)),
-            PORT_DESC => MultipartBody::PortDesc(PortIter::new(all(r), version)),
-            FLOW_MONITOR if version > Version::V13 => {
-                MultipartBody::FlowMonitor(FlowUpdates::new(all(r), version))
-            }
+            TABLE => MultipartBody::Table(Entries::take(r, version)),
+            PORT_STATS => MultipartBody::PortStats(Entries::take(r, version)),
+            QUEUE_STATS => MultipartBody::QueueStats(Entries::take(r, version)),
+            GROUP_STATS => MultipartBody::GroupStats(Entries::take(r, version)),
+            GROUP_DESC => MultipartBody::GroupDesc(Entries::take(r, version)),
+            GROUP_FEATURES => MultipartBody::GroupFeatures(GroupFeatures::read(r)?),
+            METER_STATS => MultipartBody::MeterStats(Entries::take(r, version)),
+            METER_CONFIG => MultipartBody::MeterConfig(Entries::take(r, version)),
+            METER_FEATURES => MultipartBody::MeterFeatures(MeterFeatures::read(r)?),
+            TABLE_FEATURES => MultipartBody::TableFeatures(Entries::take(r, version)),
+            TABLE_DESC if v14 => MultipartBody::TableDesc(Entries::take(r, version)),
+            PORT_DESC => MultipartBody::PortDesc(Entries::take(r, version)),
+            QUEUE_DESC if v14 => MultipartBody::QueueDesc(Entries::take(r, version)),
+            FLOW_MONITOR if v14 => MultipartBody::FlowMonitor(Entries::take(r, version)),
+            EXPERIMENTER => MultipartBody::experimenter(r, version)?,
             _ => MultipartBody::Unknown { kind, body: r.rest() },
         };
         Ok(Self { more, body })
+    }
+
+    /// Appends the message.
+    pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
+        Self::encode_with(self.body.kind(version), self.more, version, xid, buf, |w| self.body.write(w))
     }
 
     /// Appends an answer whose entries `body` writes, as a switch does.
@@ -246,74 +370,6 @@ impl<'a> MultipartReply<'a> {
     }
 }
 
-/// Moves what is left into a reader of its own, which keeps the offsets of errors.
-fn all<'a>(r: &mut Reader<'a>) -> Reader<'a> {
-    let entries = *r;
-    r.rest();
-    entries
-}
-
-/// Who made the switch: four texts of 256, 256, 256 and 32 bytes and one of 256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SwitchDesc<'a> {
-    /// The maker.
-    pub manufacturer: &'a [u8],
-    /// The hardware.
-    pub hardware: &'a [u8],
-    /// The software's version.
-    pub software: &'a [u8],
-    /// The serial number.
-    pub serial: &'a [u8],
-    /// What somebody called it.
-    pub datapath: &'a [u8],
-}
-
-impl<'a> SwitchDesc<'a> {
-    fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut text = |len: usize| {
-            let field = r.take(len)?;
-            Ok(field.split(|b| *b == 0).next().unwrap_or_default())
-        };
-        Ok(Self {
-            manufacturer: text(256)?,
-            hardware: text(256)?,
-            software: text(256)?,
-            serial: text(32)?,
-            datapath: text(256)?,
-        })
-    }
-}
-
-/// What flows count together: packets u64, bytes u64, flows u32, pad 4; in 1.5 a list of statistics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AggregateStats {
-    /// Packets.
-    pub packet_count: u64,
-    /// Bytes.
-    pub byte_count: u64,
-    /// Flows.
-    pub flow_count: u32,
-    /// How long the oldest has been there, if the switch says so (1.5).
-    pub duration: Option<Duration>,
-}
-
-impl AggregateStats {
-    fn read(r: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
-        if version == Version::V15 {
-            let stats = Oxs::read(r)?;
-            return Ok(Self {
-                packet_count: stats.packets.unwrap_or_default(),
-                byte_count: stats.bytes.unwrap_or_default(),
-                flow_count: stats.flows.unwrap_or_default(),
-                duration: stats.duration,
-            });
-        }
-        let (packet_count, byte_count, flow_count) = (r.u64()?, r.u64()?, r.u32()?);
-        r.skip(4)?;
-        Ok(Self { packet_count, byte_count, flow_count, duration: None })
-    }
-}
-
 /// The description of the switch.
 pub const DESC: u16 = 0;
 /// Flows.
@@ -324,7 +380,36 @@ pub const AGGREGATE: u16 = 2;
 pub const TABLE: u16 = 3;
 /// Counters of ports.
 pub const PORT_STATS: u16 = 4;
+/// Counters of queues.
+pub const QUEUE_STATS: u16 = 5;
+/// Counters of groups.
+pub const GROUP_STATS: u16 = 6;
+/// Groups.
+pub const GROUP_DESC: u16 = 7;
+/// What the switch can do with groups.
+pub const GROUP_FEATURES: u16 = 8;
+/// Counters of meters.
+pub const METER_STATS: u16 = 9;
+/// Meters.
+pub const METER_CONFIG: u16 = 10;
+/// What the switch can do with meters.
+pub const METER_FEATURES: u16 = 11;
+/// What tables can do.
+pub const TABLE_FEATURES: u16 = 12;
 /// Ports.
 pub const PORT_DESC: u16 = 13;
+/// How tables are configured (1.4 and later).
+pub const TABLE_DESC: u16 = 14;
+/// How queues are configured (1.4 and later).
+pub const QUEUE_DESC: u16 = 15;
 /// Flow monitors (1.4 and later).
 pub const FLOW_MONITOR: u16 = 16;
+/// Somebody's own: experimenter u32 and type u32 follow.
+pub const EXPERIMENTER: u16 = 0xffff;
+
+/// The bridge's IPFIX exporter, Nicira's.
+pub(crate) const NXST_IPFIX_BRIDGE: u32 = 3;
+/// Exporters of flows, Nicira's.
+pub(crate) const NXST_IPFIX_FLOW: u32 = 4;
+/// Flow monitors of 1.3, the ONF's.
+pub(crate) const ONFST_FLOW_MONITOR: u32 = 1870;

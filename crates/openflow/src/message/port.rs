@@ -6,9 +6,11 @@
 
 use bytes::BytesMut;
 
-use super::{PORT_STATUS, write_message};
+use super::counters::has_ethernet;
+use super::entries::{Entries, Entry};
+use super::{PORT_MOD, PORT_STATUS, write_message};
 use crate::cursor::Reader;
-use crate::error::{DecodeError, EncodeError, Malformed};
+use crate::error::{DecodeError, EncodeError};
 use crate::error_code::ErrorCode;
 use crate::types::{Mac, OfPort, Version};
 use crate::writer::{Pad, Writer};
@@ -77,6 +79,8 @@ pub struct Port<'a> {
     pub state: PortState,
     /// What Ethernet says.
     pub ethernet: EthernetPort,
+    /// The properties behind Ethernet's, raw (from 1.4 on): optical ports and experimenters.
+    pub properties: &'a [u8],
 }
 
 impl<'a> Port<'a> {
@@ -85,17 +89,34 @@ impl<'a> Port<'a> {
         std::str::from_utf8(self.name).ok()
     }
 
-    /// Reads one description, leaving the reader behind it.
-    pub(crate) fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+    fn write_common(&self, w: &mut Writer<'_>) {
+        w.bytes(&self.mac.0);
+        w.zeros(2);
+        let name = self.name.get(..NAME_LEN).unwrap_or(self.name);
+        w.bytes(name);
+        w.zeros(NAME_LEN.saturating_sub(name.len()));
+        w.u32(self.config.bits());
+        w.u32(self.state.bits());
+    }
+}
+
+impl<'a> Entry<'a> for Port<'a> {
+    const NAME: &'static str = "port";
+
+    fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let number = OfPort(reader.u32()?);
         let mut r = if version == Version::V13 {
             reader.skip(4)?;
             reader.sub(V13_LEN, "port")?
         } else {
-            let len = usize::from(reader.u16()?);
-            reader.skip(2)?;
-            let body = len.checked_sub(8).ok_or_else(|| reader.fail(Malformed::BadLength(0)))?;
-            reader.sub(body, "port")?
+            // The length counts the number before it, too.
+            let mut r = *reader;
+            let len = usize::from(r.u16()?);
+            r.skip(2)?;
+            let body = len.checked_sub(8).ok_or_else(|| reader.refuse(ErrorCode::OFPBRC_BAD_LEN))?;
+            let port = r.sub(body, "port")?;
+            *reader = r;
+            port
         };
         let mac = Mac(r.array()?);
         r.skip(2)?;
@@ -103,13 +124,15 @@ impl<'a> Port<'a> {
         let name = field.split(|b| *b == 0).next().unwrap_or_default();
         let config = PortConfig::from_bits_retain(r.u32()?);
         let state = PortState::from_bits_retain(r.u32()?);
-        let ethernet =
-            if version == Version::V13 { EthernetPort::read(&mut r)? } else { properties(&mut r)? };
-        Ok(Self { number, mac, name, config, state, ethernet })
+        let (ethernet, properties) = if version == Version::V13 {
+            (EthernetPort::read(&mut r)?, &[][..])
+        } else {
+            properties(&mut r)?
+        };
+        Ok(Self { number, mac, name, config, state, ethernet, properties })
     }
 
-    /// Appends the description.
-    pub(crate) fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
         let start = w.position();
         w.u32(self.number.0);
         if w.version() == Version::V13 {
@@ -121,22 +144,16 @@ impl<'a> Port<'a> {
         w.sized("port", start, Pad::None, |w| {
             w.zeros(2);
             self.write_common(w);
-            w.tlv("port property", 0, Pad::None, |w| {
-                w.zeros(4);
-                self.ethernet.write(w);
-                Ok(())
-            })
+            if !has_ethernet(self.properties) {
+                w.tlv("port property", 0, Pad::None, |w| {
+                    w.zeros(4);
+                    self.ethernet.write(w);
+                    Ok(())
+                })?;
+            }
+            w.bytes(self.properties);
+            Ok(())
         })
-    }
-
-    fn write_common(&self, w: &mut Writer<'_>) {
-        w.bytes(&self.mac.0);
-        w.zeros(2);
-        let name = self.name.get(..NAME_LEN).unwrap_or(self.name);
-        w.bytes(name);
-        w.zeros(NAME_LEN.saturating_sub(name.len()));
-        w.u32(self.config.bits());
-        w.u32(self.state.bits());
     }
 }
 
@@ -161,17 +178,22 @@ impl EthernetPort {
     }
 }
 
-/// Ethernet's property; others (optical, experimenters) are skipped.
-fn properties(r: &mut Reader<'_>) -> Result<EthernetPort, DecodeError> {
+/// Ethernet's property, and the others raw.
+fn properties<'a>(r: &mut Reader<'a>) -> Result<(EthernetPort, &'a [u8]), DecodeError> {
     let mut ethernet = EthernetPort::default();
+    let mut others = r.peek();
+    let mut is_first = true;
     while !r.is_empty() {
         let (kind, mut body) = r.tlv("port property")?;
         if kind == 0 {
             body.skip(4)?;
             ethernet = EthernetPort::read(&mut body)?;
+            // Open vSwitch puts it in front; elsewhere it stays among the others.
+            others = if is_first { r.peek() } else { others };
         }
+        is_first = false;
     }
-    Ok(ethernet)
+    Ok((ethernet, others))
 }
 
 /// What happened to a port.
@@ -220,31 +242,76 @@ impl<'a> PortStatus<'a> {
     }
 }
 
-/// The descriptions of one reply; stops after an error.
-#[derive(Debug, Clone)]
-pub struct PortIter<'a> {
-    reader: Reader<'a>,
-    version: Version,
+/// The descriptions of one reply.
+pub type PortIter<'a> = Entries<'a, Port<'a>>;
+
+/// Changes a port.
+///
+/// Layout: port u32, pad 4, MAC 6, pad 2, configuration u32, mask u32; then 1.3: advertised u32, pad 4; from 1.4 on:
+/// properties, of which Ethernet's (0) holds the advertised modes u32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortMod {
+    /// The port.
+    pub number: OfPort,
+    /// Its address, which says that the port is meant and not its successor.
+    pub mac: Mac,
+    /// The configuration.
+    pub config: PortConfig,
+    /// The bits of it that change.
+    pub mask: PortConfig,
+    /// Modes to offer to the peer, as bits; 0 leaves them as they are.
+    pub advertise: u32,
 }
 
-impl<'a> PortIter<'a> {
-    pub(crate) fn new(reader: Reader<'a>, version: Version) -> Self {
-        Self { reader: reader.named("port"), version }
+impl PortMod {
+    pub(crate) fn read(r: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
+        let number = OfPort(r.u32()?);
+        if !number.is_valid() {
+            return Err(r.refuse(ErrorCode::OFPBAC_BAD_OUT_PORT));
+        }
+        r.skip(4)?;
+        let mac = Mac(r.array()?);
+        r.skip(2)?;
+        let config = PortConfig::from_bits_retain(r.u32()?);
+        let mask = PortConfig::from_bits_retain(r.u32()?);
+        let mut advertise = 0;
+        if version == Version::V13 {
+            advertise = r.u32()?;
+            r.skip(4)?;
+        } else {
+            while !r.is_empty() {
+                let (kind, mut body) = r.tlv("port-mod property")?;
+                // Open vSwitch passes over the others.
+                if kind == 0 {
+                    advertise = body.u32()?;
+                }
+            }
+        }
+        Ok(Self { number, mac, config, mask, advertise })
     }
-}
 
-impl<'a> Iterator for PortIter<'a> {
-    type Item = Result<Port<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.reader.is_empty() {
-            return None;
-        }
-        let port = Port::read(&mut self.reader, self.version);
-        if port.is_err() {
-            self.reader.rest();
-        }
-        Some(port)
+    /// Appends the message.
+    pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
+        write_message(buf, version, PORT_MOD, xid, |w| {
+            w.u32(self.number.0);
+            w.zeros(4);
+            w.bytes(&self.mac.0);
+            w.zeros(2);
+            w.u32(self.config.bits());
+            w.u32(self.mask.bits());
+            if version == Version::V13 {
+                w.u32(self.advertise);
+                w.zeros(4);
+                return Ok(());
+            }
+            if self.advertise == 0 {
+                return Ok(());
+            }
+            w.tlv("port-mod property", 0, Pad::None, |w| {
+                w.u32(self.advertise);
+                Ok(())
+            })
+        })
     }
 }
 

@@ -3,13 +3,14 @@
 use bytes::BytesMut;
 
 use super::{
-    FEATURES_REPLY, GET_CONFIG_REPLY, ROLE_REPLY, ROLE_REQUEST, SET_ASYNC, SET_CONFIG, write_message,
+    FEATURES_REPLY, GET_ASYNC_REPLY, GET_CONFIG_REPLY, ROLE_REPLY, ROLE_REQUEST, ROLE_STATUS, SET_ASYNC,
+    SET_CONFIG, write_message,
 };
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError};
 use crate::error_code::ErrorCode;
 use crate::types::Version;
-use crate::writer::Pad;
+use crate::writer::{Pad, Writer};
 
 /// The switch's identity: datapath u64, buffers u32, tables u8, auxiliary u8, pad 2, capabilities u32,
 /// reserved u32.
@@ -65,7 +66,13 @@ pub struct Config {
 
 impl Config {
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { flags: r.u16()?, miss_send_len: r.u16()? })
+        let (flags, miss_send_len) = (r.u16()?, r.u16()?);
+        Ok(Self { flags, miss_send_len })
+    }
+
+    pub(crate) fn read_set(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let config = Self::read(r)?;
+        if config.flags > 3 { Err(r.refuse(ErrorCode::OFPSCFC_BAD_FLAGS)) } else { Ok(config) }
     }
 
     /// Appends a request to be configured so.
@@ -100,6 +107,27 @@ pub enum RoleKind {
     Secondary,
 }
 
+impl RoleKind {
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match r.u32()? {
+            0 => Self::NoChange,
+            1 => Self::Equal,
+            2 => Self::Primary,
+            3 => Self::Secondary,
+            _ => return Err(r.refuse(ErrorCode::OFPRRFC_BAD_ROLE)),
+        })
+    }
+
+    fn number(self) -> u32 {
+        match self {
+            Self::NoChange => 0,
+            Self::Equal => 1,
+            Self::Primary => 2,
+            Self::Secondary => 3,
+        }
+    }
+}
+
 /// A role asked for or given: role u32, pad 4, generation u64 (1.5: short id u16 in the padding).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Role {
@@ -111,13 +139,7 @@ pub struct Role {
 
 impl Role {
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let kind = match r.u32()? {
-            0 => RoleKind::NoChange,
-            1 => RoleKind::Equal,
-            2 => RoleKind::Primary,
-            3 => RoleKind::Secondary,
-            _ => return Err(r.refuse(ErrorCode::OFPRRFC_BAD_ROLE)),
-        };
+        let kind = RoleKind::read(r)?;
         r.skip(4)?;
         Ok(Self { kind, generation: r.u64()? })
     }
@@ -134,13 +156,39 @@ impl Role {
 
     fn encode(&self, kind: u8, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
         write_message(buf, version, kind, xid, |w| {
-            w.u32(match self.kind {
-                RoleKind::NoChange => 0,
-                RoleKind::Equal => 1,
-                RoleKind::Primary => 2,
-                RoleKind::Secondary => 3,
-            });
+            w.u32(self.kind.number());
             w.zeros(4);
+            w.u64(self.generation);
+            Ok(())
+        })
+    }
+}
+
+/// The switch changed our role: role u32, reason u8, pad 3, generation u64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleStatus {
+    /// The role that we have now.
+    pub kind: RoleKind,
+    /// Why: 0 another one asked to be primary, 1 the switch's configuration, 2 an experimenter's data.
+    pub reason: u8,
+    /// The generation of the election.
+    pub generation: u64,
+}
+
+impl RoleStatus {
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = RoleKind::read(r)?;
+        let reason = r.u8()?;
+        r.skip(3)?;
+        Ok(Self { kind, reason, generation: r.u64()? })
+    }
+
+    /// Appends the message, as a switch does.
+    pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
+        write_message(buf, version, ROLE_STATUS, xid, |w| {
+            w.u32(self.kind.number());
+            w.u8(self.reason);
+            w.zeros(3);
             w.u64(self.generation);
             Ok(())
         })
@@ -149,7 +197,8 @@ impl Role {
 
 /// Which messages a switch sends on its own account, as bits by reason.
 ///
-/// Pairs are for a controller that is primary or equal, and for a secondary one.
+/// Pairs are for a controller that is primary or equal, and for a secondary one. 1.3: six masks u32. From 1.4 on:
+/// properties of type u16, length u16 (8), mask u32, even types for the secondary, odd ones for the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AsyncConfig {
     /// Reasons of packet-ins.
@@ -158,6 +207,12 @@ pub struct AsyncConfig {
     pub port_status: [u32; 2],
     /// Reasons of flow-removed messages.
     pub flow_removed: [u32; 2],
+    /// Reasons of role-status messages; from 1.4 on, like those below.
+    pub role_status: Option<[u32; 2]>,
+    /// Reasons of table-status messages.
+    pub table_status: Option<[u32; 2]>,
+    /// Kinds of changes by other controllers that are passed on.
+    pub request_forward: Option<[u32; 2]>,
 }
 
 impl AsyncConfig {
@@ -169,39 +224,84 @@ impl AsyncConfig {
             }
             return Ok(config);
         }
-        // Properties: even numbers for secondary, odd for primary; others are about messages not kept here.
         while !r.is_empty() {
             let (kind, mut body) = r.tlv("async property")?;
-            let [primary, secondary] = match kind {
-                0 | 1 => &mut config.packet_in,
-                2 | 3 => &mut config.port_status,
-                4 | 5 => &mut config.flow_removed,
-                _ => continue,
+            let [primary, secondary] = match kind / 2 {
+                0 => &mut config.packet_in,
+                1 => &mut config.port_status,
+                2 => &mut config.flow_removed,
+                3 => config.role_status.get_or_insert_default(),
+                4 => config.table_status.get_or_insert_default(),
+                5 => config.request_forward.get_or_insert_default(),
+                _ => return Err(body.refuse(ErrorCode::OFPACFC_UNSUPPORTED)),
             };
-            *if kind % 2 == 0 { secondary } else { primary } = body.u32()?;
+            *if kind.is_multiple_of(2) { secondary } else { primary } = body.u32()?;
+        }
+        Ok(config)
+    }
+
+    /// Reads a request, whose reasons Open vSwitch checks from 1.4 on.
+    pub(crate) fn read_set(r: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
+        let config = Self::read(r, version)?;
+        let masks = [
+            (Some(config.packet_in), KNOWN_PACKET_IN),
+            (Some(config.port_status), KNOWN_PORT_STATUS),
+            (Some(config.flow_removed), KNOWN_FLOW_REMOVED),
+            (config.role_status, KNOWN_ROLE_STATUS),
+            (config.table_status, KNOWN_TABLE_STATUS),
+            (config.request_forward, KNOWN_REQUEST_FORWARD),
+        ];
+        let stray = |(masks, known): &(Option<[u32; 2]>, u32)| {
+            masks.unwrap_or_default().iter().any(|mask| mask & !known != 0)
+        };
+        if version > Version::V13 && masks.iter().any(stray) {
+            return Err(r.refuse(ErrorCode::OFPACFC_INVALID));
         }
         Ok(config)
     }
 
     /// Appends a request to send these.
     pub fn encode_set(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
-        write_message(buf, version, SET_ASYNC, xid, |w| {
-            let mut kind = 0_u16;
-            for [primary, secondary] in [self.packet_in, self.port_status, self.flow_removed] {
-                if version == Version::V13 {
-                    w.u32(primary);
-                    w.u32(secondary);
-                    continue;
-                }
-                for mask in [secondary, primary] {
-                    w.tlv("async property", kind, Pad::Outside, |w| {
-                        w.u32(mask);
-                        Ok(())
-                    })?;
-                    kind = kind.saturating_add(1);
-                }
+        write_message(buf, version, SET_ASYNC, xid, |w| self.write(w))
+    }
+
+    /// Appends the reply to a question, as a switch does.
+    pub fn encode_reply(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
+        write_message(buf, version, GET_ASYNC_REPLY, xid, |w| self.write(w))
+    }
+
+    /// The form of 1.3, which Nicira's message has in all versions.
+    pub(super) fn write_old(&self, w: &mut Writer<'_>) {
+        let masks = [self.packet_in, self.port_status, self.flow_removed];
+        for mask in masks.as_flattened() {
+            w.u32(*mask);
+        }
+    }
+
+    fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {
+        if w.version() == Version::V13 {
+            self.write_old(w);
+            return Ok(());
+        }
+        let first = [self.packet_in, self.port_status, self.flow_removed].map(Some);
+        let masks = first.into_iter().chain([self.role_status, self.table_status, self.request_forward]);
+        for (kind, masks) in (0_u16..).step_by(2).zip(masks) {
+            let Some([primary, secondary]) = masks else { continue };
+            for (kind, mask) in [(kind, secondary), (kind.saturating_add(1), primary)] {
+                w.tlv("async property", kind, Pad::Outside, |w| {
+                    w.u32(mask);
+                    Ok(())
+                })?;
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 }
+
+/// Reasons that Open vSwitch knows, from 1.4 on.
+pub(crate) const KNOWN_PACKET_IN: u32 = 0x3f;
+pub(crate) const KNOWN_PORT_STATUS: u32 = 7;
+pub(crate) const KNOWN_FLOW_REMOVED: u32 = 0x3f;
+pub(crate) const KNOWN_ROLE_STATUS: u32 = 7;
+pub(crate) const KNOWN_TABLE_STATUS: u32 = 0x18;
+pub(crate) const KNOWN_REQUEST_FORWARD: u32 = 3;

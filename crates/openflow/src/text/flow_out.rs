@@ -86,17 +86,21 @@ pub(crate) fn write_flags(out: &mut dyn Write, flags: FlowFlags, after: char) ->
     if unknown == 0 { Ok(()) } else { write!(out, "unknown_flags(0x{unknown:x}){after}") }
 }
 
-/// Seconds with the nanoseconds that are there: `1.5s`.
+/// Seconds: whole ones alone, else with milliseconds, else with nanoseconds.
 pub(crate) fn write_duration(out: &mut dyn Write, time: Duration) -> fmt::Result {
-    // ovs-ofctl prints milliseconds when it has nanoseconds, and then trims nothing.
     digits::dec(out, u128::from(time.as_secs()))?;
-    let millis = time.subsec_millis();
-    out.write_str(match millis {
-        0..10 => ".00",
-        10..100 => ".0",
-        _ => ".",
-    })?;
-    digits::dec(out, u128::from(millis))?;
+    let nanos = time.subsec_nanos();
+    if !nanos.is_multiple_of(1_000_000) {
+        write!(out, ".{nanos:09}")?;
+    } else if nanos != 0 {
+        let millis = time.subsec_millis();
+        out.write_str(match millis {
+            0..10 => ".00",
+            10..100 => ".0",
+            _ => ".",
+        })?;
+        digits::dec(out, u128::from(millis))?;
+    }
     out.write_char('s')
 }
 

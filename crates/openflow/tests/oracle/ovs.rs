@@ -55,6 +55,13 @@ pub(crate) fn print(messages: &[Vec<u8>]) -> Vec<String> {
     lines
 }
 
+/// What `ovs-ofctl` prints for one message in hexadecimal.
+pub(crate) fn ofp_print(hex: &str) -> String {
+    let args = ["--no-names", "-vconsole:off", "ofp-print", hex];
+    let run = Command::new("ovs-ofctl").args(args).output().expect("ovs-ofctl must be installed");
+    String::from_utf8_lossy(&run.stdout).into_owned()
+}
+
 /// Accepts one connection, answers what a client waits for, and passes on the flow-mods.
 fn fake_switch(socket: &Path) -> Receiver<Vec<u8>> {
     let listener = UnixListener::bind(socket).expect("a socket");

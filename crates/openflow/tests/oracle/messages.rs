@@ -1,0 +1,64 @@
+//! Whole messages: the text that `ovs-ofctl ofp-print` gives, the name of the error where it refuses, and the same bytes when
+//! they are written again.
+
+use bytes::BytesMut;
+use openflow::{FrameText, Message, frame_error};
+
+use crate::{hex, lines, ovs};
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.chars().map(|c| u8::try_from(c.to_digit(16).expect("hex")).unwrap()).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+/// What a packet looks like inside is not printed here, nor is what resumes it.
+fn without_packet(text: &str) -> String {
+    let is_packet = text.starts_with("OFPT_PACKET")
+        || text.starts_with("NXT_PACKET_IN")
+        || text.starts_with("NXT_RESUME");
+    let kept = |line: &&str| {
+        !is_packet
+            || line.contains("total_len=")
+            || line.contains("data_len=")
+            || line.starts_with(" userdata")
+    };
+    text.lines().filter(kept).fold(String::new(), |text, line| text + line + "\n")
+}
+
+fn check(frame: &[u8], theirs: &str) -> Result<(), String> {
+    let ours = FrameText(frame).to_string();
+    if without_packet(&ours) != without_packet(theirs) {
+        return Err(format!("theirs:\n{theirs}ours:\n{ours}"));
+    }
+    // A message inside may be refused where the one around it is not.
+    let first = theirs.lines().next().unwrap_or_default();
+    let refused =
+        first.split_once("***decode error: ").map(|(_, rest)| rest.split_once("***").unwrap_or_default().0);
+    if frame_error(frame).map(openflow::ErrorCode::name) != refused {
+        return Err(format!("error {:?} not {refused:?}", frame_error(frame)));
+    }
+    if let Ok((header, message)) = Message::decode(frame) {
+        let mut again = BytesMut::new();
+        match message.encode(&header, &mut again) {
+            // Elements of a hello that nobody knows are not kept.
+            Ok(())
+                if again[..] == *frame || refused.is_some() || theirs.contains("unknown data in hello") => {}
+            Ok(()) => return Err(format!("{}written again\n  {}", theirs, hex(&again))),
+            Err(_) if refused.is_some() => {}
+            Err(error) => return Err(format!("not written again: {error}")),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn messages_of_every_kind_print_and_survive_as_open_vswitch_has_them() {
+    let mut wrong = Vec::new();
+    let all = lines(include_str!("messages.txt"));
+    for text in &all {
+        if let Err(difference) = check(&unhex(text), &ovs::ofp_print(text)) {
+            wrong.push(format!("{text}\n{difference}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), all.len(), wrong.join("\n"));
+}
