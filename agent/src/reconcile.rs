@@ -101,6 +101,8 @@ pub struct Reconciler {
     /// Removals that failed, and when they are tried again.
     leaving: BTreeMap<EndpointId, memory::Fault>,
     swept: bool,
+    /// The OVSDB lock was held when the database was last in reach.
+    is_ours: bool,
 }
 
 impl Reconciler {
@@ -117,6 +119,7 @@ impl Reconciler {
             tables: flows::Tables::new(parts.config.ovs.table_base),
             leaving: BTreeMap::new(),
             swept: false,
+            is_ours: false,
             parts,
         };
         (reconciler, ReconcileHandle { holds, status })

@@ -50,8 +50,11 @@ fn of_thirty_adds_at_once_three_bad_ones_fail_and_27_succeed() {
     for pair in good.windows(2) {
         pair[0].assert_reaches(pair[1].v4());
     }
-    let tally = lab.agent().status().expect("status").endpoints.unwrap_or_default();
-    assert_eq!((tally.ready, tally.pending, tally.failed), (27, 0, 0));
+    lab.eventually(10, "nothing is left of the three bad ones", || {
+        let tally = lab.agent().status().map_err(|error| format!("{error:#}"))?.endpoints.unwrap_or_default();
+        let counts = (tally.ready, tally.pending, tally.failed);
+        if counts == (27, 0, 0) { Ok(()) } else { Err(format!("{counts:?}")) }
+    });
 
     thread::scope(|scope| {
         for pod in &pods {

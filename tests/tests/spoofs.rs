@@ -148,8 +148,10 @@ fn passing(guard: serde_json::Value) -> Vec<String> {
     attacker.assert_reaches(victim.v4());
     let frames = hostile(Identity::of(&attacker), Identity::of(&victim), gateway(&lab));
     // A bridge forwards nothing to 01:80:c2:00:00:00 itself, and NORMAL takes no tag on an access port.
-    let passable: Vec<Hostile> =
+    let mut passable: Vec<Hostile> =
         frames.into_iter().filter(|one| !matches!(one.reason, Reason::Linklocal | Reason::Vlan)).collect();
+    // The bridge believes whose MAC it is and sends the victim's frames back from then on: last.
+    passable.sort_by_key(|one| one.reason == Reason::Mac);
     let mut arrived = fire(&attacker, &victim, &passable, &[victim.wire()]);
     arrived.sort();
     lab.finish();

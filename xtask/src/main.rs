@@ -9,6 +9,7 @@
     reason = "a terminal program: results go to stdout, progress to stderr"
 )]
 
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -43,6 +44,7 @@ enum Verb {
     Check(check::Args),
     Test(test::Args),
     Demo(demo::Args),
+    Bench(bench::Args),
     Deps(deps::Args),
     Vm(vm::Args),
 }
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Deps(args) => deps::run(&args),
         Verb::Vm(args) => vm::run(args),
     });

@@ -289,6 +289,13 @@ impl Switches {
         ask(&door, limits::BARRIER_DEADLINE, Work::PacketOut { in_port, frame, reply }, answer).await
     }
 
+    /// Waits until the switch has done everything that was sent before.
+    pub async fn barrier(&self, bridge: &str) -> Result<(), SwitchError> {
+        let door = self.door(bridge)?;
+        let (reply, answer) = oneshot::channel();
+        ask(&door, limits::BARRIER_DEADLINE, Work::Barrier { reply }, answer).await
+    }
+
     /// The bridge's ports with their configuration and state bits.
     pub async fn port_desc(&self, bridge: &str) -> Result<Vec<PortEntry>, SwitchError> {
         let door = self.door(bridge)?;

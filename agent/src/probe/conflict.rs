@@ -92,6 +92,24 @@ impl ConflictProbe {
         }
     }
 
+    /// The switch took what was sent so much later: pauses count from then.
+    pub fn delay(&mut self, by: Duration) {
+        match &mut self.state {
+            State::Probing { next: at, .. } | State::Listening { until: at } => *at = at.saturating_add(by),
+            State::Done(_) => {}
+        }
+    }
+
+    /// The round of the last tick never left: it is due again after the usual pause.
+    pub fn unsent(&mut self, now: Duration) {
+        let sent = match self.state {
+            State::Probing { sent, .. } => sent.saturating_sub(1),
+            State::Listening { .. } => self.timing.count.saturating_sub(1),
+            State::Done(_) => return,
+        };
+        self.state = State::Probing { sent, next: now.saturating_add(self.timing.interval) };
+    }
+
     /// When [`tick`](Self::tick) has something to do; `None` once there is a verdict.
     pub fn deadline(&self) -> Option<Duration> {
         match self.state {

@@ -10,7 +10,7 @@ mod book;
 mod gateways;
 mod mail;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub struct Driver {
 struct Running {
     station: Station,
     probe: ConflictProbe,
+    /// The tick that asked last.
+    asked_at: Option<Duration>,
 }
 
 /// The ring, readable as a descriptor.
@@ -99,12 +101,7 @@ impl Driver {
             let mut letters = self.tick(now);
             letters.extend(self.mail.due(now));
             self.publish();
-            for Letter { bridge, port, frame } in letters {
-                // A bridge that is away gets nothing; the machines take silence for what it is.
-                if let Err(error) = self.parts.switches.packet_out(&bridge, port, frame.into()).await {
-                    tracing::debug!(%bridge, %error, "frame not sent");
-                }
-            }
+            self.send(letters, now).await;
             let pause = self.deadline().saturating_sub(self::now());
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -113,6 +110,40 @@ impl Driver {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// Sends, and waits until the switches have taken it all: a vswitchd that is busy for a second must not be taken
+    /// for a silent network.
+    async fn send(&mut self, letters: Vec<Letter>, now: Duration) {
+        if letters.is_empty() {
+            return;
+        }
+        let (mut reached, mut out_of_reach) = (BTreeSet::new(), BTreeSet::new());
+        for Letter { bridge, port, frame } in letters {
+            match self.parts.switches.packet_out(&bridge, port, frame.into()).await {
+                Ok(()) => drop(reached.insert(bridge)),
+                Err(error) => {
+                    tracing::debug!(%bridge, %error, "frame not sent");
+                    out_of_reach.insert(bridge);
+                }
+            }
+        }
+        for bridge in reached {
+            if let Err(error) = self.parts.switches.barrier(&bridge).await {
+                tracing::debug!(%bridge, %error, "frames not taken");
+                out_of_reach.insert(bridge);
+            }
+        }
+        let done = self::now();
+        let late = done.saturating_sub(now);
+        for Running { station, probe, asked_at } in self.probes.values_mut() {
+            match out_of_reach.contains(&station.bridge) {
+                true if *asked_at == Some(now) => probe.unsent(done),
+                true => {}
+                false => probe.delay(late),
+            }
+        }
+        self.gateways.sent(late, &out_of_reach);
     }
 
     fn take_facts(&mut self) {
@@ -169,7 +200,8 @@ impl Driver {
                     if self.probes.get(id).is_none_or(|r| r.station.created != station.created) =>
                 {
                     let probe = ConflictProbe::start(station.mac, station.addresses.clone(), timing, now);
-                    self.probes.insert(id.clone(), Running { station: station.clone(), probe });
+                    self.probes
+                        .insert(id.clone(), Running { station: station.clone(), probe, asked_at: None });
                 }
                 Role::Open { fresh: true } if known.is_none_or(|s| matches!(s.role, Role::Probing(_))) => {
                     self.mail.announce(id, station, now);
@@ -190,6 +222,9 @@ impl Driver {
         let mut letters = Vec::new();
         for running in self.probes.values_mut() {
             let frames = running.probe.tick(now);
+            if !frames.is_empty() {
+                running.asked_at = Some(now);
+            }
             letters.extend(frames.into_iter().map(|frame| Letter::new(&running.station, frame)));
         }
         letters.extend(self.gateways.tick(now, &self.parts.bpf, &self.stations, &self.parts.events));

@@ -81,6 +81,8 @@ pub struct GatewayWatch {
     mac: Option<Mac>,
     last_seen: Option<Duration>,
     question: Question,
+    /// How much later than asked for the question left.
+    late: Duration,
     /// Unanswered questions in a row; while lost, answered ones.
     streak: u32,
     rival: Option<Rival>,
@@ -117,6 +119,7 @@ impl GatewayWatch {
             mac: None,
             last_seen: None,
             question: Question::Never,
+            late: Duration::ZERO,
             streak: 0,
             rival: None,
             other: None,
@@ -203,6 +206,7 @@ impl GatewayWatch {
         self.settle(now);
         if can_ask && self.next_question().is_some_and(|due| now >= due) {
             self.question = Question::Pending { asked: now };
+            self.late = Duration::ZERO;
             if let Some(rival) = &mut self.rival {
                 rival.asked = rival.asked.or(Some(now));
             }
@@ -211,10 +215,22 @@ impl GatewayWatch {
         tick
     }
 
+    /// The switch took the question so much later than it was asked for: the answer may take so much longer.
+    pub fn delay(&mut self, by: Duration) {
+        self.late = self.late.max(by);
+    }
+
+    /// The question never left: its silence proves nothing.
+    pub fn unasked(&mut self) {
+        if let Question::Pending { asked } = self.question {
+            self.question = Question::Settled { asked };
+        }
+    }
+
     /// When [`tick`](Self::tick) has something to do, if nothing is seen before. A past time means at once.
     pub fn deadline(&self) -> Option<Duration> {
         let verdict = match self.question {
-            Question::Pending { asked } => Some(asked.saturating_add(self.timing.timeout)),
+            Question::Pending { asked } => Some(self.verdict_due(asked)),
             _ => None,
         };
         let rival = self.rival.map(|rival| self.rival_deadline(rival));
@@ -225,6 +241,10 @@ impl GatewayWatch {
         };
         let question = if self.can_ask { self.next_question() } else { None };
         [verdict, rival, settles, question].into_iter().flatten().min()
+    }
+
+    fn verdict_due(&self, asked: Duration) -> Duration {
+        asked.saturating_add(self.late).saturating_add(self.timing.timeout)
     }
 
     fn see(&mut self, at: Duration) {
@@ -302,7 +322,7 @@ impl GatewayWatch {
     fn judge_question(&mut self, now: Duration, tick: &mut Tick) {
         let Question::Pending { asked } = self.question else { return };
         let answered = self.last_seen.is_some_and(|seen| seen >= asked);
-        let overdue = now >= asked.saturating_add(self.timing.timeout);
+        let overdue = now >= self.verdict_due(asked);
         if answered || overdue {
             self.question = Question::Settled { asked };
         }

@@ -11,7 +11,7 @@ use super::{Reconciler, database};
 use crate::dataplane::bpf::{Attached, Bpf};
 use crate::dataplane::links::HostVeths;
 use crate::limits::INSPECT;
-use crate::model::{EndpointId, Mac, Stage, StageError};
+use crate::model::{EndpointId, Mac, Phase, Stage, StageError};
 use crate::plan::accel;
 use crate::plan::bpf::{self as plan, Gateway, Tables};
 use crate::plan::diff::diff;
@@ -100,7 +100,7 @@ impl Reconciler {
         let bpf = &self.parts.bpf;
         let actual = match self.maps.actual.take() {
             Some(actual) => actual,
-            None => match take_over(bpf, &pass.veths) {
+            None => match take_over(bpf, &pass.veths, &pass.works) {
                 Ok(actual) => actual,
                 Err(error) => {
                     let text = chain(&error);
@@ -155,8 +155,11 @@ impl Reconciler {
         works.sort_by_key(|w| w.entry.created);
         for work in works {
             let Some(memory) = self.memories.get(&work.entry.endpoint.id) else { continue };
-            let (Some(ifindex), Some(_)) = (work.ifindex, &memory.attached) else { continue };
+            let Some(ifindex) = work.ifindex else { continue };
             let endpoint = &work.entry.endpoint;
+            if memory.attached.is_none() && work.entry.phase != Phase::Live {
+                continue;
+            }
             let bridge = bridges.get(&endpoint.bridge);
             attached.push(plan::Attached {
                 slot: work.entry.slot,
@@ -179,6 +182,7 @@ impl Reconciler {
     /// Writes down what keeps each endpoint from going past OVS.
     fn note_blockers(&self, pass: &mut Pass) {
         let (ovs, veths) = (Arc::clone(&pass.ovs), Arc::clone(&pass.veths));
+        let connections = self.parts.switches.watch().borrow().clone();
         for work in pass.works.values_mut() {
             let hook = self.memories.get(&work.entry.endpoint.id).and_then(|m| m.attached.as_ref());
             let endpoint = &work.entry.endpoint;
@@ -188,9 +192,11 @@ impl Reconciler {
                 endpoint,
                 bridge: &ovs.accel_blockers(&endpoint.bridge),
                 port: &database::port_blockers(&ovs, &name),
-                foreign_flow: self
-                    .tables
-                    .is_steered(&endpoint.bridge, database::number(&ovs, &name).ok().flatten()),
+                foreign_flow: self.tables.is_steered(
+                    &endpoint.bridge,
+                    connections.get(&endpoint.bridge),
+                    database::number(&ovs, &name).ok().flatten(),
+                ),
                 foreign_program: hook.is_some_and(|h| h.foreign),
                 qdisc: veths.get(&name).map_or("", |v| v.qdisc.as_str()),
             });
@@ -237,9 +243,16 @@ fn hang(bpf: &Bpf, ifindex: u32, ifname: &str, known: bool) -> Result<Attached, 
 
 /// Reads the maps. Pins of interfaces that are gone are forgotten; programs on uplinks are to be hung there anew, since
 /// another version of the agent may have hung them.
-fn take_over(bpf: &Bpf, veths: &HostVeths) -> Result<Tables, ebpf::Error> {
+fn take_over(
+    bpf: &Bpf,
+    veths: &HostVeths,
+    works: &BTreeMap<EndpointId, Work>,
+) -> Result<Tables, ebpf::Error> {
     let mut actual = bpf.read()?;
-    let here = |i: u32| veths.values().any(|v| v.index.0 == i) || actual.uplinks.contains_key(&i);
+    // A veth of this very pass is not among the observed ones yet.
+    let is_link =
+        |i: u32| veths.values().any(|v| v.index.0 == i) || works.values().any(|w| w.ifindex == Some(i));
+    let here = |i: u32| is_link(i) || actual.uplinks.contains_key(&i);
     for ifindex in bpf.attached()?.into_iter().filter(|i| !here(*i)) {
         bpf.detach(ifindex, "")?;
     }

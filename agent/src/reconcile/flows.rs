@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use openflow::{FlowKey, OfPort};
+use openflow::{Flow, FlowKey, OfPort};
 
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
@@ -88,10 +88,12 @@ impl Tables {
             .collect()
     }
 
-    /// Whether foreign flows of table 0 may be about frames from a port; where nothing was read yet, they may.
-    pub(super) fn is_steered(&self, bridge: &str, port: Option<OfPort>) -> bool {
-        match (self.bridges.get(bridge), port) {
-            (Some(table), Some(port)) if table.accepted => table.foreign.concerns(port),
+    /// Whether foreign flows of table 0 may be about frames from a port; where they cannot be read, they may.
+    pub(super) fn is_steered(&self, bridge: &str, at: Option<&Connection>, port: Option<OfPort>) -> bool {
+        match (self.bridges.get(bridge), at, port) {
+            (Some(table), Some(Connection::Connected { epoch, .. }), Some(port)) if table.epoch == *epoch => {
+                table.foreign.concerns(port)
+            }
             _ => true,
         }
     }
@@ -152,21 +154,37 @@ impl Reconciler {
             None => return Err(Trouble::NotNow(format!("bridge {bridge} is being connected to"))),
         };
         self.read_back(pass, bridge, epoch).await?;
-        let bound = bound(pass, bridge);
-        let wanted = desired(self.tables.block, &bound);
+        let waiting = self.waiting(pass, bridge);
+        let mut wanted = desired(self.tables.block, &bound(pass, bridge, &waiting));
         let Some(table) = self.tables.bridges.get_mut(bridge) else { return Ok(()) };
-        table.wanted = wanted.len();
         let Some(actual) = &table.actual else { return Ok(()) };
+        // What an endpoint had before the switch refused more stays until it is tried again.
+        let of_waiting = |flow: &Flow| Cookie::parse(flow.cookie).is_some_and(|c| waiting.contains(&c.slot));
+        wanted
+            .extend(actual.iter().filter(|(_, flow)| of_waiting(flow)).map(|(k, f)| (k.clone(), f.clone())));
+        table.wanted = wanted.len();
         let changes = diff(&wanted, actual);
         if changes.is_empty() {
-            flowed(pass, bridge, &BTreeSet::new());
+            flowed(pass, bridge, &waiting);
             return Ok(());
         }
         if pass.ovs.flow_restore_wait {
             let why = "other_config:flow-restore-wait is true: flows are only read";
             return Err(Trouble::NotNow(why.to_owned()));
         }
-        self.write(pass, bridge, epoch, wanted, changes).await
+        self.write(pass, bridge, epoch, wanted, changes, waiting).await
+    }
+
+    /// The slots of endpoints whose flows were refused and are not tried again yet.
+    fn waiting(&self, pass: &mut Pass, bridge: &str) -> BTreeSet<u32> {
+        let here = pass.works.values().filter(|w| w.entry.endpoint.bridge == bridge);
+        let backs_off =
+            |w: &&Work| self.memories.get(w.id()).is_some_and(|m| m.backs_off(Stage::Flows, pass.now));
+        let waiting: Vec<_> = here.filter(backs_off).map(|w| (w.id().clone(), w.entry.slot.index)).collect();
+        for (id, _) in &waiting {
+            self.recall(pass, id, Stage::Flows);
+        }
+        waiting.into_iter().map(|(_, slot)| slot).collect()
     }
 
     async fn write(
@@ -175,7 +193,8 @@ impl Reconciler {
         bridge: &str,
         epoch: u64,
         mut wanted: FlowSet,
-        changes: crate::plan::diff::Diff<FlowKey, openflow::Flow>,
+        changes: crate::plan::diff::Diff<FlowKey, Flow>,
+        waiting: BTreeSet<u32>,
     ) -> Result<(), Trouble> {
         let mut refused_slots = BTreeSet::new();
         let mut add: Vec<_> = changes.to_set.into_iter().map(|(_, flow)| flow).collect();
@@ -218,6 +237,7 @@ impl Reconciler {
             // What was refused may still be there in an older form.
             table.actual = refused_slots.is_empty().then_some(wanted);
         }
+        refused_slots.extend(waiting);
         flowed(pass, bridge, &refused_slots);
         Ok(())
     }
@@ -258,7 +278,7 @@ impl Reconciler {
         }
         let foreign = Foreign::among(&dump.flows);
         // The maps of this pass were written before this was known.
-        pass.again |= !accepted || known.is_some_and(|t| t.foreign != foreign);
+        pass.again |= known.is_none_or(|t| t.epoch != dump.epoch || t.foreign != foreign);
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
         let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
         let table = Table {
@@ -304,9 +324,10 @@ fn refuse_foreign(pass: &Pass, bridge: &str, block: Block, flows: &[FlowEntry]) 
     Ok(())
 }
 
-/// The endpoints of a bridge that have a port number.
-fn bound(pass: &Pass, bridge: &str) -> Vec<Bound> {
+/// The endpoints of a bridge that have a port number, without those that wait.
+fn bound(pass: &Pass, bridge: &str, waiting: &BTreeSet<u32>) -> Vec<Bound> {
     let works = pass.works.values().filter(|w| w.entry.endpoint.bridge == bridge);
+    let works = works.filter(|w| !waiting.contains(&w.entry.slot.index));
     works
         .filter_map(|work| {
             let ofport = work.ofport.filter(|p| *p != OfPort(0))?;

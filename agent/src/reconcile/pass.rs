@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Reconciler;
 use crate::dataplane::links::HostVeths;
-use crate::dataplane::ports::Ovs;
+use crate::dataplane::ports::{Lock, Ovs, State as Contact};
 use crate::model::{EndpointId, Entry, Intent, Obstacle, OfPort, Outcomes, Stage, StageError, State};
 
 /// What a pass looks at: snapshots that do not change under it, and how far each endpoint has come.
@@ -82,11 +82,16 @@ impl Reconciler {
         let mut pass = Pass::new(self);
         let intent = Arc::clone(&pass.intent);
         self.memories.follow(intent.endpoints.values().map(AsRef::as_ref), intent.generation);
-        if pass.ovs.is_anothers() {
+        if matches!(pass.ovs.state, Contact::Connected) {
+            self.is_ours = pass.ovs.lock == Lock::Held;
+        }
+        if !self.is_ours {
             return self.stand_by(pass);
         }
         self.close(&mut pass).await;
         self.links(&mut pass).await;
+        // Programs of another layout bring empty maps, which have to know the living before they count.
+        self.write_maps(&mut pass);
         self.attach(&mut pass);
         self.write_maps(&mut pass);
         self.ports(&mut pass).await;
@@ -98,7 +103,8 @@ impl Reconciler {
         again.or(next)
     }
 
-    /// Two agents on one Open vSwitch would undo each other's work: the one without the lock touches nothing.
+    /// Two agents on one Open vSwitch would undo each other's work: one that never had the lock, or lost it to another,
+    /// touches nothing. While the database is away it stays with who had it.
     fn stand_by(&mut self, mut pass: Pass) -> Option<Duration> {
         let why = pass.ovs.outage().unwrap_or_default().to_owned();
         for work in pass.works.values_mut() {

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use super::Reconciler;
 use super::database;
 use super::pass::Pass;
-use crate::dataplane::ports::{NewPort, PortError};
+use crate::dataplane::ports::{Bridge, NewPort, PortError};
 use crate::limits::{LINK_CONCURRENCY, PORT_PATIENCE};
 use crate::model::{EndpointId, Phase, Stage, StageError};
 
@@ -23,9 +23,18 @@ impl Reconciler {
                 wanted.push((id, port));
             }
         }
-        let ports = &self.parts.ports;
+        let (ports, links) = (&self.parts.ports, &self.parts.links);
+        let (ovs, veths) = (&pass.ovs, &pass.veths);
         let done: Vec<_> = futures::stream::iter(wanted)
-            .map(|(id, port)| async move { (id, ports.add_port(port).await) })
+            .map(|(id, port)| async move {
+                // On the userspace datapath the flows are the only wall, and they come after the port: until then the
+                // host end is down. If that fails, so will the port.
+                let userspace = ovs.bridges.get(&port.bridge).is_some_and(Bridge::is_userspace);
+                if userspace && veths.get(&port.name).is_some_and(|v| v.is_up) {
+                    drop(links.set_host_up(&port.name, false).await);
+                }
+                (id, ports.add_port(port).await)
+            })
             .buffer_unordered(LINK_CONCURRENCY)
             .collect()
             .await;

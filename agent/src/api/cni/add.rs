@@ -41,17 +41,14 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
     let built = build(context, &asked, start, &mut shim, created, deadline).await;
     match built {
         Ok(stdout) => {
-            if finish(&mut shim, Ok(stdout), version).await {
-                match context.store.commit(&asked.id, created).await {
-                    Ok(()) => context.events.record(
-                        EventKind::EndpointAdded,
-                        Some(&asked.id),
-                        format!("{title} is ready"),
-                    ),
-                    Err(error) => {
-                        tracing::info!(endpoint = %asked.id, %error, "deleted before it was committed");
-                    }
-                }
+            // Before the runtime hears of it: whatever it was told outlives this process.
+            if let Err(error) = context.store.commit(&asked.id, created).await {
+                tracing::info!(endpoint = %asked.id, %error, "not committed");
+                withdraw(context, &asked.id, created, Reservation::AgentReleases).await;
+                finish(&mut shim, Err(store_error(&error)), version).await;
+            } else if finish(&mut shim, Ok(stdout), version).await {
+                let text = format!("{title} is ready");
+                context.events.record(EventKind::EndpointAdded, Some(&asked.id), text);
             } else {
                 tracing::info!(endpoint = %asked.id, "the runtime did not take the result, withdrawing");
                 withdraw(context, &asked.id, created, Reservation::AgentReleases).await;

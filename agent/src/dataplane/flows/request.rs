@@ -36,6 +36,10 @@ pub(super) enum Work {
     Ports {
         reply: Reply<Vec<PortEntry>>,
     },
+    /// Answered once the switch has done everything before it.
+    Barrier {
+        reply: Reply<()>,
+    },
     PacketOut {
         in_port: OfPort,
         frame: Bytes,
@@ -73,7 +77,7 @@ impl Work {
             Self::Bundle { reply, .. } => reply.is_closed(),
             Self::Dump { reply, .. } => reply.is_closed(),
             Self::Ports { reply } => reply.is_closed(),
-            Self::PacketOut { reply, .. } => reply.is_closed(),
+            Self::Barrier { reply } | Self::PacketOut { reply, .. } => reply.is_closed(),
         }
     }
 
@@ -84,7 +88,7 @@ impl Work {
             Self::Bundle { reply, .. } => drop(reply.send(Err(error))),
             Self::Dump { reply, .. } => drop(reply.send(Err(error))),
             Self::Ports { reply } => drop(reply.send(Err(error))),
-            Self::PacketOut { reply, .. } => drop(reply.send(Err(error))),
+            Self::Barrier { reply } | Self::PacketOut { reply, .. } => drop(reply.send(Err(error))),
         }
     }
 }

@@ -15,9 +15,9 @@ use bytes::{Buf, BytesMut};
 use openflow::message::error_msg::ErrorMsg;
 use openflow::message::monitor::FlowUpdates;
 use openflow::message::multipart::{MultipartBody, MultipartReply};
-use openflow::{DecodeError, Message};
+use openflow::{DecodeError, EmptyMessage, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::bundle::Bundle;
@@ -134,6 +134,8 @@ enum Talk {
     Bundle(Bundle),
     Flows(Collect<FlowFilter>),
     Ports(Collect<PortFilter>),
+    /// Taken by the answer.
+    Barrier(Option<oneshot::Sender<Result<(), SwitchError>>>),
 }
 
 impl Session {
@@ -207,6 +209,10 @@ impl Session {
             Work::Ports { reply } => {
                 let (count, list) = Collect::ports(self.bridge.clone(), xid, reply, &mut self.out);
                 (count, Talk::Ports(list))
+            }
+            Work::Barrier { reply } => {
+                self.out.empty(xid, EmptyMessage::BarrierRequest);
+                (1, Talk::Barrier(Some(reply)))
             }
         };
         self.next_xid = after(xid, count);
@@ -286,6 +292,11 @@ impl Session {
             Talk::Bundle(bundle) => bundle.take(xid - first, message, &mut self.out),
             Talk::Flows(collect) => collect.take(message),
             Talk::Ports(collect) => collect.take(message),
+            // Whatever the switch answers, it has come to the barrier. An error of a send says that the caller went.
+            Talk::Barrier(reply) => {
+                drop(reply.take().map(|reply| reply.send(Ok(()))));
+                Progress::Done
+            }
         };
         if progress == Progress::Done {
             self.flights.remove(&first);
@@ -353,6 +364,7 @@ impl Talk {
             Self::Bundle(bundle) => bundle.give_up(out),
             Self::Flows(collect) => collect.fail(error),
             Self::Ports(collect) => collect.fail(error),
+            Self::Barrier(reply) => drop(reply.map(|reply| reply.send(Err(error)))),
         }
     }
 }

@@ -43,14 +43,9 @@ impl Ovs {
     pub fn outage(&self) -> Option<&str> {
         match &self.state {
             State::Down { error, .. } => Some(error),
-            State::Connected if self.is_anothers() => Some("another agent holds the OVSDB lock"),
+            State::Connected if self.lock == Lock::Waiting => Some("another agent holds the OVSDB lock"),
             State::Connected => None,
         }
-    }
-
-    /// Whether another agent works on this Open vSwitch.
-    pub fn is_anothers(&self) -> bool {
-        matches!(self.state, State::Connected) && self.lock == Lock::Waiting
     }
 
     /// Nothing known yet.

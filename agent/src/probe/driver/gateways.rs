@@ -1,15 +1,15 @@
 //! The gateways in use, each with its watch: who asks, what the maps have seen, what is worth an event.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ebpf::abi::AddrKey;
+use ebpf::abi::{AddrKey, GATEWAY_SLOT};
 
 use super::mail::Letter;
 use crate::config;
 use crate::dataplane::bpf::Bpf;
 use crate::events::{EventKind, Events};
-use crate::model::{EndpointId, GatewayKey, GatewayView, Role, Station, Stations};
+use crate::model::{EndpointId, GatewayKey, GatewayView, Mac, Role, Station, Stations};
 use crate::plan::bpf::mapped;
 use crate::probe::gateway::{GatewayTiming, GatewayWatch, Transition};
 use crate::probe::{Sighting, frames};
@@ -95,6 +95,10 @@ impl Gateways {
                 self.retry = Some(now + ENTRY_PAUSE);
                 continue;
             };
+            if entry.slot != GATEWAY_SLOT && entry.seen_ns > 0 {
+                // A pod of this node is the gateway: its entry holds what is seen of it, and no fact tells.
+                watched.watch.claim(Mac(entry.mac), Duration::from_nanos(entry.seen_ns));
+            }
             let seen = (entry.seen_ns > 0 && watched.watch.mac().is_some_and(|m| m.0 == entry.mac))
                 .then(|| Duration::from_nanos(entry.seen_ns));
             let watcher = watched.watcher.as_ref().and_then(|id| stations.by_id.get(id));
@@ -109,6 +113,17 @@ impl Gateways {
             letters.extend(question);
         }
         letters
+    }
+
+    /// What became of the questions of the last tick: out of reach are bridges that took none.
+    pub(super) fn sent(&mut self, late: Duration, out_of_reach: &BTreeSet<String>) {
+        for (key, watched) in &mut self.watched {
+            if out_of_reach.contains(&key.bridge) {
+                watched.watch.unasked();
+            } else {
+                watched.watch.delay(late);
+            }
+        }
     }
 
     pub(super) fn views(&self) -> BTreeMap<GatewayKey, GatewayView> {

@@ -1,0 +1,163 @@
+//! The least that an ADD has to do, in this process: a veth pair born in the pod's namespace, an address, one OVSDB
+//! transaction, until the port has its number. No process is started, nothing is checked or remembered.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use e2e::{Lab, Netns};
+use ovsdb::{
+    Cache, Client, Condition, Endpoint, Event, Events, Limits, MonitorId, MonitorSpec, Mutator, NamedUuid,
+    Operation,
+};
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+const HOST_END: &str = "floor0";
+const POD_END: &str = "eth0";
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Connections that are there already when the clock starts, as the agent's are.
+pub(crate) struct Floor<'lab> {
+    lab: &'lab Lab,
+    runtime: Runtime,
+    links: rtnetlink::Handle,
+    client: Client,
+    events: Events,
+    cache: Cache,
+}
+
+impl<'lab> Floor<'lab> {
+    pub(crate) fn connect(lab: &'lab Lab) -> Result<Self> {
+        let runtime = runtime()?;
+        let remote = lab.switch().database_remote();
+        let socket = Endpoint::unix(remote.trim_start_matches("unix:"));
+        let (client, events, cache) = runtime.block_on(async {
+            let (client, events, driver) = ovsdb::connect(&socket, Limits::default()).await?;
+            runtime.spawn(driver.run());
+            let spec = MonitorSpec::new().table("Interface", ["name", "ofport"]);
+            let mut cache = Cache::new(std::sync::Arc::new(client.schema().await?), spec.clone());
+            cache.start(client.monitor(MonitorId(1), &spec, None).await?)?;
+            anyhow::Ok((client, events, cache))
+        })?;
+        let links = lab.node().enter(|| netlink(&runtime))?;
+        Ok(Self { lab, runtime, links, client, events, cache })
+    }
+
+    /// Does it once in a fresh namespace, and takes it away again; how long the doing took.
+    pub(crate) fn once(&mut self) -> Result<Duration> {
+        let pod = Netns::create(&self.lab.room_path("netns/floor"))?;
+        let began = Instant::now();
+        self.pair(&pod)?;
+        address(&pod)?;
+        self.port()?;
+        let took = began.elapsed();
+        self.clear()?;
+        pod.delete()?;
+        Ok(took)
+    }
+
+    fn pair(&self, pod: &Netns) -> Result<()> {
+        let file = File::open(pod.path())?;
+        let mut peer = LinkMessage::default();
+        peer.attributes =
+            vec![LinkAttribute::IfName(POD_END.to_owned()), LinkAttribute::NetNsFd(file.as_raw_fd())];
+        let mut message = LinkMessage::default();
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
+        message.attributes = vec![
+            LinkAttribute::IfName(HOST_END.to_owned()),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::Kind(InfoKind::Veth),
+                LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+            ]),
+        ];
+        self.runtime.block_on(self.links.link().add(message).execute()).context("making a pair")
+    }
+
+    fn port(&mut self) -> Result<()> {
+        const INTERFACE: NamedUuid = NamedUuid(1);
+        const PORT: NamedUuid = NamedUuid(2);
+        let bridge = vec![Condition::equal("name", self.lab.bridge())];
+        let operations = vec![
+            Operation::insert("Interface").named(INTERFACE).set("name", HOST_END),
+            Operation::insert("Port").named(PORT).set("name", HOST_END).set("interfaces", INTERFACE),
+            Operation::mutate("Bridge", bridge).mutation("ports", Mutator::Insert, PORT),
+            Operation::mutate("Open_vSwitch", vec![]).mutation("next_cfg", Mutator::Add, 1),
+        ];
+        let (client, events, cache) = (&self.client, &mut self.events, &mut self.cache);
+        self.runtime.block_on(async {
+            client.transact(operations).await?;
+            timeout(DEADLINE, numbered(events, cache)).await.context("the port got no number")?
+        })
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.lab.switch().vsctl(&["del-port", HOST_END])?;
+        let gone = self.links.clone();
+        self.runtime.block_on(async {
+            use futures::TryStreamExt as _;
+            let mut found = gone.link().get().match_name(HOST_END.to_owned()).execute();
+            if let Some(link) = found.try_next().await? {
+                gone.link().del(link.header.index).execute().await?;
+            }
+            anyhow::Ok(())
+        })
+    }
+}
+
+/// Follows the database until the port has a number.
+async fn numbered(events: &mut Events, cache: &mut Cache) -> Result<()> {
+    let is_ours = |cache: &Cache| {
+        cache.rows("Interface").any(|(_, row)| {
+            row.text("name") == Some(HOST_END) && row.integer("ofport").is_some_and(|port| port > 0)
+        })
+    };
+    while !is_ours(cache) {
+        match events.recv().await {
+            Some(Event::Update { updates, .. }) => cache.apply(updates)?,
+            Some(_) => {}
+            None => bail!("the database went away"),
+        }
+    }
+    Ok(())
+}
+
+/// Address and link up, by a connection into the namespace, as every CNI plugin needs one.
+fn address(pod: &Netns) -> Result<()> {
+    pod.enter(|| {
+        let runtime = runtime()?;
+        let netlink = netlink(&runtime)?;
+        runtime.block_on(async {
+            use futures::TryStreamExt as _;
+            let mut found = netlink.link().get().match_name(POD_END.to_owned()).execute();
+            let link = found.try_next().await?.context("no pod end")?;
+            let index = link.header.index;
+            let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 250));
+            netlink.address().add(index, ip, 24).execute().await?;
+            let mut up = LinkMessage::default();
+            up.header.index = index;
+            up.header.flags = LinkFlags::Up;
+            up.header.change_mask = LinkFlags::Up;
+            netlink.link().set(up).execute().await?;
+            anyhow::Ok(())
+        })
+    })
+}
+
+/// A connection into the namespace of the calling thread.
+fn netlink(runtime: &Runtime) -> Result<rtnetlink::Handle> {
+    let _entered = runtime.enter();
+    let (connection, handle, _) = rtnetlink::new_connection().context("a netlink socket")?;
+    runtime.spawn(connection);
+    Ok(handle)
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")
+}
