@@ -251,6 +251,11 @@ impl Actions {
         rewritten.map_err(|_| Reader::new(bytes, "actions").fail(crate::Malformed::BadLength(0)))
     }
 
+    /// Both, one after the other; `more` was written by an encoder.
+    pub(crate) fn joined(&self, more: &[u8]) -> Self {
+        Self { bytes: [&self.bytes, more].concat() }
+    }
+
     /// Reads `ovs-ofctl`'s text into the form of a version.
     pub fn parse(text: &str, version: Version) -> Result<Self, crate::ParseError> {
         let bytes = crate::text::action_in::actions(crate::text::value_in::Source(text), text, version)?;

@@ -10,10 +10,12 @@ pub(crate) mod action_in;
 pub(crate) mod action_out;
 pub(crate) mod digits;
 pub(crate) mod flow_out;
+pub(crate) mod group_in;
 pub(crate) mod lexer;
 pub(crate) mod match_in;
 pub(crate) mod match_out;
 pub(crate) mod message_out;
+pub(crate) mod meter_in;
 pub(crate) mod value_in;
 
 pub use match_in::FlowText;

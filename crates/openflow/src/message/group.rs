@@ -22,6 +22,7 @@ use crate::writer::{Pad, Writer};
 
 mod bucket;
 
+pub(crate) use bucket::METHODS;
 pub use bucket::{Bucket, Selection};
 use bucket::{buckets, read_properties, write_properties};
 

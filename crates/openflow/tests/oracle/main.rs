@@ -3,6 +3,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests may panic")]
 
+mod groups;
 mod messages;
 mod ovs;
 mod random;

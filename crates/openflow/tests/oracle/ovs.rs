@@ -34,6 +34,21 @@ pub(crate) fn flow_mods(version: Version, flows: &[String]) -> Vec<Vec<u8>> {
     messages
 }
 
+/// The group-mod or meter-mod that a command of `ovs-ofctl` sends.
+pub(crate) fn sent(version: Version, command: &str, text: &str) -> Result<Vec<u8>, String> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let socket = dir.path().join("switch.sock");
+    let recorded = fake_switch(&socket);
+    let target = format!("unix:{}", socket.display());
+    let mut args = vec!["--no-names", "-vconsole:off", "-O", name(version), command, &target];
+    args.extend((!text.is_empty()).then_some(text));
+    let run = Command::new("ovs-ofctl").args(args).output().expect("ovs-ofctl must be installed");
+    if !run.status.success() {
+        return Err(String::from_utf8_lossy(&run.stderr).into_owned());
+    }
+    recorded.iter().next().ok_or_else(|| format!("{command} sent nothing"))
+}
+
 /// What `ovs-ofctl` prints for each of the messages, without the message's name and xid.
 pub(crate) fn print(messages: &[Vec<u8>]) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -86,7 +101,7 @@ fn serve(mut stream: UnixStream, sender: &Sender<Vec<u8>>) -> std::io::Result<()
         match head[1] {
             2 => stream.write_all(&[&[head[0], 3], &head[2..], &body].concat())?,
             20 => stream.write_all(&[&[head[0], 21], &head[2..]].concat())?,
-            14 => drop(sender.send([&head[..], &body].concat())),
+            14 | 15 | 29 => drop(sender.send([&head[..], &body].concat())),
             _ => {}
         }
     }
