@@ -1,10 +1,11 @@
 //! `cargo xtask build`: the product's binaries.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::places;
@@ -14,6 +15,10 @@ use crate::setup::{self, Scope};
 
 /// What we ship, by package.
 pub(crate) const PRODUCT: [&str; 3] = ["underpass-agent", "underpass-cni", "agentctl"];
+
+/// The one that is started for every call, and its profile, which makes it small.
+const SHIM: &str = "underpass-cni";
+const SHIM_PROFILE: &str = "shim";
 
 /// A cold build of the workspace takes 6 minutes on two cores.
 pub(crate) const BUILD_DEADLINE: Duration = Duration::from_mins(25);
@@ -47,7 +52,9 @@ pub(crate) enum Profile {
 /// Builds the product and `more` (cargo's words), and gives the directory of the binaries.
 pub(crate) fn product(work: &Work, profile: Profile, more: &[&str]) -> Result<PathBuf> {
     let shell = Shell::new()?;
-    let packages = PRODUCT.iter().flat_map(|name| ["-p", name]);
+    let release = profile == Profile::Release;
+    let built_here = PRODUCT.iter().filter(|name| !release || **name != SHIM);
+    let packages = built_here.flat_map(|name| ["-p", name]);
     let (flag, directory) = match profile {
         Profile::Debug => (None, "debug"),
         Profile::Release => (Some("--release"), "release"),
@@ -58,7 +65,14 @@ pub(crate) fn product(work: &Work, profile: Profile, more: &[&str]) -> Result<Pa
         let build = cargo(&shell, &["build"]).args(flag).args(more);
         process::output_seen(build, BUILD_DEADLINE, |line| work.note(line))?;
     }
-    Ok(places::target()?.join(directory))
+    let directory = places::target()?.join(directory);
+    if release {
+        let build = cargo(&shell, &["build", "--profile", SHIM_PROFILE, "-p", SHIM]);
+        process::output_seen(build, BUILD_DEADLINE, |line| work.note(line))?;
+        let built = places::target()?.join(SHIM_PROFILE).join(SHIM);
+        fs::copy(&built, directory.join(SHIM)).with_context(|| format!("cannot copy {}", built.display()))?;
+    }
+    Ok(directory)
 }
 
 /// A cargo command in the checkout.
