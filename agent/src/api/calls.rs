@@ -58,7 +58,8 @@ impl CallRunner {
         let mut running = JoinSet::new();
         loop {
             tokio::select! {
-                job = self.jobs.recv() => match job {
+                // What does not fit waits in the channel, and past its bound the shim is told.
+                job = self.jobs.recv(), if running.len() < CNI_CALLS => match job {
                     Some(job) => drop(running.spawn(job)),
                     None => return,
                 },

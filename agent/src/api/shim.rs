@@ -21,6 +21,8 @@ pub(super) struct Shim {
     inbound: Streaming<FromShim>,
     outbound: mpsc::Sender<Result<ToShim, Status>>,
     next_seq: u32,
+    /// A plugin was asked for and has not answered.
+    plugin_runs: bool,
 }
 
 impl Shim {
@@ -29,9 +31,13 @@ impl Shim {
         mut inbound: Streaming<FromShim>,
         outbound: mpsc::Sender<Result<ToShim, Status>>,
     ) -> Result<(Start, Self), Status> {
-        let first = inbound.message().await?.and_then(|m| m.message);
+        let first = timeout(START_PATIENCE, inbound.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no Start came"))??;
+        let first = first.and_then(|m| m.message);
         match first {
-            Some(from_shim::Message::Start(start)) => Ok((start, Self { inbound, outbound, next_seq: 1 })),
+            Some(from_shim::Message::Start(start)) => {
+                Ok((start, Self { inbound, outbound, next_seq: 1, plugin_runs: false }))
+            }
             _ => Err(Status::invalid_argument("the first message must be Start")),
         }
     }
@@ -47,12 +53,20 @@ impl Shim {
         plugin: &str,
         stdin: Vec<u8>,
     ) -> Result<IpamDone, Gone> {
+        // The shim runs one at a time. If an earlier one was given up, this one cannot be asked for.
+        if self.plugin_runs {
+            return Err(Gone);
+        }
+        self.plugin_runs = true;
         let seq = self.next_seq;
         self.next_seq += 1;
         let request = RunIpam { seq, verb: verb.into(), r#type: plugin.to_owned(), stdin };
         self.send(to_shim::Message::RunIpam(request)).await?;
-        match self.receive().await? {
-            from_shim::Message::IpamDone(done) if done.seq == seq => Ok(done),
+        match timeout(PLUGIN_PATIENCE, self.receive()).await.map_err(|_| Gone)?? {
+            from_shim::Message::IpamDone(done) if done.seq == seq => {
+                self.plugin_runs = false;
+                Ok(done)
+            }
             _ => Err(Gone),
         }
     }
@@ -85,6 +99,12 @@ impl Shim {
         sent.map_err(|_| Gone)
     }
 }
+
+/// A shim says what it is about in its first message, which it sends with the call.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A plugin that runs for longer than the runtime waits is of no use any more, and its shim may be frozen.
+const PLUGIN_PATIENCE: Duration = Duration::from_mins(2);
 
 /// A shim that does not read for this long is not there any more: it has nothing else to do.
 const SEND_PATIENCE: Duration = Duration::from_secs(5);

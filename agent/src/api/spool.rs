@@ -6,10 +6,11 @@ use agent_api::cni::v1::{Start, Verb};
 use prost::Message as _;
 
 use super::{Context, cni};
+use crate::cni::Code;
 use crate::limits::SPOOL_LOOK;
 
-/// Works the spool off in the order of the calls. A file that cannot be read or carried out is reported and removed:
-/// it would fail again at every start.
+/// Works the spool off in the order of the calls. What cannot be written down now is tried again; a file that makes no
+/// sense is reported and removed, since it would fail again at every start.
 pub async fn drain(context: &Context) {
     let mut calls = read(context);
     calls.sort_by_key(|(_, start)| start.boottime_ns);
@@ -23,7 +24,10 @@ pub async fn drain(context: &Context) {
             }
         };
         if let Err(error) = outcome {
-            tracing::error!(path = %path.display(), msg = %error.msg, "spooled call failed");
+            tracing::error!(path = %path.display(), msg = %error.msg, details = %error.details, "spooled call failed");
+            if error.code == Code::IO_FAILURE {
+                continue;
+            }
         }
         remove(&path);
     }

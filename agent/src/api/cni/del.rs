@@ -53,7 +53,8 @@ async fn remove(
     id: EndpointId,
     reservation: Reservation,
 ) -> Result<(), CniError> {
-    let plugin = Head::parse(&start.stdin)?.ipam.map(|plugin| held(&plugin, start));
+    // A removal needs nothing but the id: without a readable configuration only IPAM cannot be told.
+    let plugin = Head::parse(&start.stdin).ok().and_then(|head| head.ipam).map(|plugin| held(&plugin, start));
     let remove =
         Remove { id: id.clone(), created: None, deleted_at: Some(asked_at(start)), reservation, plugin };
     context.store.remove(remove).await.map_err(|error| {

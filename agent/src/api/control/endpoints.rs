@@ -62,7 +62,7 @@ fn describe(
         drops: reasons(&counters, slot, counts),
         passed: counters.passed(),
         passed_openflow: counts.passed(slot),
-        added_unix_ns: 0,
+        added_unix_ns: moment(Some(entry.asked_at)),
         generation: entry.revision.0,
         mtu: endpoint.mtu,
         cni_type: if endpoint.ovs_cni { "ovs" } else { "underpass" }.to_owned(),
