@@ -175,7 +175,8 @@ fn wrong_arrivals(lab: &Lab, cases: &[Case], arrived: &[Vec<u8>]) -> Vec<String>
             let frame = case.frame.as_slice();
             (case.name, arrived.get(frame).copied().unwrap_or(0), expected.get(frame).copied().unwrap_or(0))
         })
-        .filter(|(_, arrived, expected)| arrived != expected)
+        // The agent announces the pod's addresses with frames that are in the corpus too.
+        .filter(|(_, arrived, expected)| arrived < expected || (*expected == 0 && *arrived > 0))
         .map(|(name, arrived, expected)| format!("{name}: arrived {arrived} times instead of {expected}"))
         .collect()
 }
