@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 /// Ask the Underpass agent of this node
@@ -81,6 +81,16 @@ pub(crate) enum Verb {
         #[arg(short, long)]
         follow: bool,
     },
+    /// OpenFlow between bytes and text, without a switch and without the agent
+    ///
+    /// Reads arguments, or lines of standard input where there are none. Exit status 1 if some line was wrong.
+    #[command(name = "openflow")]
+    OpenFlow {
+        #[command(flatten)]
+        options: OpenFlowOptions,
+        #[command(subcommand)]
+        verb: OpenFlowVerb,
+    },
     /// Print a completion script for a shell
     Completions {
         #[arg(value_enum)]
@@ -105,6 +115,94 @@ pub(crate) enum FlowsVerb {
         #[arg(long)]
         diff: bool,
     },
+}
+
+#[derive(Args, Clone, Copy)]
+pub(crate) struct OpenFlowOptions {
+    /// For each line one object: text, reencoded (hexadecimal or null), error (name or null)
+    #[arg(long, global = true)]
+    pub(crate) json_lines: bool,
+    /// The version of bytes that do not say it themselves
+    #[arg(long, global = true, value_enum, default_value_t = OfVersion::V15)]
+    pub(crate) of: OfVersion,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum OfVersion {
+    /// OpenFlow 1.3
+    #[value(name = "1.3")]
+    V13,
+    /// OpenFlow 1.4
+    #[value(name = "1.4")]
+    V14,
+    /// OpenFlow 1.5
+    #[value(name = "1.5")]
+    V15,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum OpenFlowVerb {
+    /// Print messages that are given in hexadecimal, as ovs-ofctl ofp-print does
+    Print {
+        /// Messages
+        hex: Vec<String>,
+        /// The messages of a captured control channel instead: its TCP streams are put together
+        #[arg(long, value_name = "FILE", conflicts_with = "hex", value_hint = ValueHint::FilePath)]
+        pcap: Option<PathBuf>,
+    },
+    /// Actions: hexadecimal into text, text into hexadecimal
+    Actions { input: Vec<String> },
+    /// Instructions: hexadecimal into text, text into hexadecimal
+    Instructions { input: Vec<String> },
+    /// Matches: OXM in hexadecimal into text, text into hexadecimal
+    Match { input: Vec<String> },
+    /// Flows in ovs-ofctl's syntax into flow-mods in hexadecimal
+    FlowMod {
+        text: Vec<String>,
+        #[arg(long, value_enum, default_value_t = FlowCommand::Add)]
+        command: FlowCommand,
+    },
+    /// Groups in ovs-ofctl's syntax into group-mods in hexadecimal
+    GroupMod {
+        text: Vec<String>,
+        #[arg(long, value_enum, default_value_t = GroupCommand::Add)]
+        command: GroupCommand,
+    },
+    /// Meters in ovs-ofctl's syntax into meter-mods in hexadecimal
+    MeterMod {
+        text: Vec<String>,
+        #[arg(long, value_enum, default_value_t = MeterCommand::Add)]
+        command: MeterCommand,
+    },
+}
+
+/// What a flow-mod does.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum FlowCommand {
+    Add,
+    Modify,
+    ModifyStrict,
+    Delete,
+    DeleteStrict,
+}
+
+/// What a group-mod does.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum GroupCommand {
+    Add,
+    Modify,
+    AddOrModify,
+    Delete,
+    InsertBucket,
+    RemoveBucket,
+}
+
+/// What a meter-mod does.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum MeterCommand {
+    Add,
+    Modify,
+    Delete,
 }
 
 #[derive(Subcommand)]

@@ -9,6 +9,7 @@ mod endpoints;
 mod events;
 mod flows;
 mod gateways;
+mod openflow;
 mod status;
 
 use crate::cli::{AccelVerb, Cli, FlowsVerb, Verb};
@@ -20,6 +21,9 @@ use crate::session::Session;
 pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
     if let Verb::Completions { shell } = cli.verb {
         return completions::run(shell);
+    }
+    if let Verb::OpenFlow { options, verb } = cli.verb {
+        return openflow::run(options, verb);
     }
     let screen = Screen::new(cli.output);
     let session = Session::open(&cli.socket).await?;
@@ -41,6 +45,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
         }
         Verb::Doctor => doctor::run(session, &screen).await,
         Verb::Events { endpoint, follow } => events::run(session, &screen, text(endpoint), follow).await,
+        Verb::OpenFlow { options, verb } => openflow::run(options, verb),
         Verb::Completions { shell } => completions::run(shell),
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     /// What the agent said instead of an answer: its own words say enough.
     #[error("{}", .0.message())]
     Refused(Status),
+    #[error("the input cannot be read")]
+    Input(#[source] io::Error),
     #[error("the answer cannot be printed")]
     Output(#[source] io::Error),
 }
@@ -78,7 +80,7 @@ impl Failure {
                 _ => OUT_OF_REACH,
             },
             Self::NoAgent(_) | Self::Late { .. } => OUT_OF_REACH,
-            Self::Output(_) => FAILED,
+            Self::Input(_) | Self::Output(_) => FAILED,
         }
     }
 }

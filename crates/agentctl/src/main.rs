@@ -1,6 +1,6 @@
 //! `agentctl`: what an operator asks the agent, and how its answers look.
 //!
-//! Every verb is one module under [`command`]: it asks one question of `control.v1`, turns the answer into a printed value
+//! Every verb is one module under [`command`]: it asks one question of `control.v1` (`openflow` asks nobody), turns the answer into a printed value
 //! and shows that as a table or as JSON. Nothing here changes anything on the node. Exit status: 0 fine, 1 it found
 //! something, 2 usage, 3 agent or switch out of reach, 4 no such pod, bridge, port.
 #![forbid(unsafe_code)]

@@ -87,6 +87,24 @@ impl Instructions {
         Ok(Self { bytes: SmallVec::from_slice(&buf) })
     }
 
+    /// Reads wire bytes of any supported version.
+    pub fn from_wire(bytes: &[u8], version: Version) -> Result<Self, DecodeError> {
+        InstructionsRef::read(Reader::new(bytes, "instructions"), version).map(InstructionsCow::into_owned)
+    }
+
+    /// Reads what `ovs-ofctl` takes after `actions=` into the form of a version.
+    pub fn parse(text: &str, version: Version) -> Result<Self, crate::ParseError> {
+        let nothing = crate::matching::Match::new();
+        crate::text::action_in::instructions(crate::text::value_in::Source(text), text, &nothing, version)
+    }
+
+    /// The wire bytes in the form of a version.
+    pub fn to_wire(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
+        let mut buf = BytesMut::new();
+        self.as_ref().write(&mut Writer::new(&mut buf, version))?;
+        Ok(buf.to_vec())
+    }
+
     /// Borrows them.
     pub fn as_ref(&self) -> InstructionsRef<'_> {
         InstructionsRef { bytes: &self.bytes }

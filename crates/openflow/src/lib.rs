@@ -49,7 +49,8 @@
 //!
 //! **Where to add things.** A field is one row of `field/table.rs`; an error is one row of `error_code/table.rs`;
 //! an action is a variant of [`Action`] with one arm each in `action/read.rs` or `action/nicira.rs`,
-//! `action/write.rs`, `text/action_out.rs` and `text/action_in.rs`; a message is a file under `message/`.
+//! `action/write.rs`, `text/action_out.rs` and `text/action_in.rs`; a message is a file under `message/` and one under
+//! `text/message_out/`; an entry of a multipart reply is a type that is a [`message::entries::Entry`].
 #![forbid(unsafe_code)]
 #![deny(
     clippy::indexing_slicing,

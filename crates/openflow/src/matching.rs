@@ -80,6 +80,13 @@ impl Match {
         decode::check(&self.bytes)
     }
 
+    /// The fields in the form of `version`, without the match header.
+    pub fn to_oxm(&self, version: Version) -> Result<Vec<u8>, EncodeError> {
+        let mut buf = bytes::BytesMut::new();
+        self.as_ref().write_fields(&mut Writer::new(&mut buf, version))?;
+        Ok(buf.to_vec())
+    }
+
     /// Reads OXM or NXM fields (no match header) in any order and brings them into canonical form.
     pub fn from_oxm(bytes: &[u8]) -> Result<Self, DecodeError> {
         decode::fields(crate::cursor::Reader::new(bytes, "match")).map(MatchCow::into_owned)

@@ -10,6 +10,7 @@ use crate::error::ParseError;
 use crate::field::Field;
 use crate::flow::{Flow, FlowFlags};
 use crate::matching::Match;
+use crate::message::flow_mod::{FlowMod, FlowModCommand};
 use crate::text::action_in;
 use crate::text::flow_out::FLAG_NAMES;
 use crate::text::lexer::{Pair, Pairs};
@@ -86,6 +87,20 @@ impl FlowText {
             this.flow.instructions = action_in::instructions(source, actions, &this.flow.matching, version)?;
         }
         Ok(this)
+    }
+
+    /// The flow-mod that `ovs-ofctl` makes of the text: deletes look at all tables unless one is named, and a mask makes
+    /// the cookie a condition.
+    pub fn into_mod(self, command: FlowModCommand) -> FlowMod {
+        let mut change = FlowMod { command, ..FlowMod::add(self.flow) };
+        let deletes = matches!(command, FlowModCommand::Delete | FlowModCommand::DeleteStrict);
+        if deletes && !self.table_given {
+            change.flow.table = TableId::ALL;
+        }
+        change.cookie_mask = self.cookie_mask.unwrap_or_default();
+        change.out_port = self.out_port.unwrap_or(change.out_port);
+        change.out_group = self.out_group.unwrap_or(change.out_group);
+        change
     }
 
     /// Reads what is not about packets; false if the pair is something else.
