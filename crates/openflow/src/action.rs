@@ -17,6 +17,7 @@ use crate::writer::Writer;
 mod encap;
 mod learn;
 mod nicira;
+mod old;
 mod parts;
 mod read;
 mod select;
@@ -25,6 +26,7 @@ mod write;
 pub use encap::{Encap, EncapProperties, EncapProperty, EncapPropertyIter};
 pub(crate) use encap::{PT_ETHERNET, PT_MPLS, PT_MPLS_MC, PT_NEXT, PT_NSH};
 pub use learn::{Learn, LearnSource, LearnSpec, LearnSpecIter, LearnSpecs, LearnTarget};
+pub use old::OldSet;
 pub use parts::{
     Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
 };
@@ -128,6 +130,8 @@ pub enum Action<'a> {
     SetTunnel(u32),
     /// Set the tunnel key, the 64-bit way. Leaves as `SetField`.
     SetTunnel64(u64),
+    /// Set a field in the way of OpenFlow 1.1.
+    OldSet(OldSet),
     /// Look up another table and come back.
     Resubmit(Resubmit),
     /// Send through the connection tracker.

@@ -78,7 +78,7 @@ mod writer;
 pub use action::{
     Action, ActionIter, Actions, ActionsRef, Controller, Ct, CtZone, Encap, EncapProperties, EncapProperty,
     EncapPropertyIter, Learn, LearnSource, LearnSpec, LearnSpecIter, LearnSpecs, LearnTarget, MemberBundle,
-    Multipath, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
+    Multipath, Nat, NatKind, NatRange, OldSet, Resubmit, Sample, SampleDirection, Subfield,
 };
 pub use cursor::Reader;
 pub use error::{DecodeError, EncodeError, Malformed, ParseError};

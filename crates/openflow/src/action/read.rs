@@ -2,7 +2,7 @@
 //!
 //! Owns OpenFlow's own actions and the walk over a list. Nicira's actions stand in `nicira.rs`.
 
-use super::{Action, nicira};
+use super::{Action, OldSet, nicira};
 use crate::Version;
 use crate::cursor::Reader;
 use crate::error::{DecodeError, Malformed};
@@ -152,7 +152,10 @@ fn standard<'a>(
         METER if v15 => (exactly(Action::Meter(r.u32()?), raw, 8, r)?, true),
         COPY_FIELD => (copy_field(r, scan)?, false),
         METER => (exactly(Action::Meter(r.u32()?), raw, 8, r)?, false),
-        _ => (Action::Unknown(raw), true),
+        _ => match OldSet::read(kind, r, raw)? {
+            Some(old) => old,
+            None => (Action::Unknown(raw), true),
+        },
     })
 }
 
@@ -248,6 +251,8 @@ pub(super) fn field_header(r: &mut Reader<'_>) -> Result<Field, DecodeError> {
 }
 
 pub(super) const OUTPUT: u16 = 0;
+pub(super) const SET_TP_SRC: u16 = 9;
+pub(super) const SET_TP_DST: u16 = 10;
 pub(super) const SET_MPLS_TTL: u16 = 15;
 pub(super) const DEC_MPLS_TTL: u16 = 16;
 pub(super) const PUSH_VLAN: u16 = 17;

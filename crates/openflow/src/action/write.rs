@@ -1,9 +1,10 @@
 //! Writing actions in the form that Open vSwitch itself writes in each version.
 
+use super::OldSet;
 use super::nicira as nx;
 use super::read::{
     COPY_FIELD, DEC_MPLS_TTL, DEC_NW_TTL, EXPERIMENTER, GROUP, METER, OUTPUT, POP_MPLS, POP_VLAN, PUSH_MPLS,
-    PUSH_VLAN, SET_FIELD, SET_MPLS_TTL, SET_NW_TTL, SET_QUEUE, is_exact, is_loadable,
+    PUSH_VLAN, SET_FIELD, SET_MPLS_TTL, SET_NW_TTL, SET_QUEUE, SET_TP_DST, SET_TP_SRC, is_exact, is_loadable,
 };
 use super::{
     Action, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
@@ -54,6 +55,11 @@ impl Action<'_> {
             }
             Self::Load { dst, value } => load(w, dst, value),
             Self::Move { src, dst } => copy(w, src, dst),
+            Self::OldSet(OldSet::Field(field, value)) => {
+                set_field(w, field, value & field.value_mask(), u128::MAX)
+            }
+            Self::OldSet(OldSet::SourcePort(port)) => of_u16(w, SET_TP_SRC, port),
+            Self::OldSet(OldSet::DestinationPort(port)) => of_u16(w, SET_TP_DST, port),
             Self::SetTunnel(id) => set_field(w, Field::TunId, u128::from(id), u128::MAX),
             Self::SetTunnel64(id) => set_field(w, Field::TunId, u128::from(id), u128::MAX),
             Self::Unknown(raw) => {

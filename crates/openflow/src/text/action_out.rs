@@ -6,8 +6,8 @@ use std::fmt::{self, Write};
 use std::net::Ipv6Addr;
 
 use crate::action::{
-    Action, ActionsRef, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection,
-    Subfield, is_exact,
+    Action, ActionsRef, Controller, Ct, CtZone, Nat, NatKind, NatRange, OldSet, Resubmit, Sample,
+    SampleDirection, Subfield, is_exact,
 };
 use crate::field::{Field, Format};
 use crate::instruction::{Instruction, InstructionsRef};
@@ -94,6 +94,7 @@ fn write_action(out: &mut dyn Write, action: &Action<'_>) -> fmt::Result {
         Action::DecTtl => out.write_str("dec_ttl"),
         Action::DecTtlIds(ids) => write_dec_ttl(out, ids),
         Action::DecNshTtl => out.write_str("dec_nsh_ttl"),
+        Action::OldSet(old) => write_old_set(out, old),
         Action::SetTunnel(id) => write!(out, "set_tunnel:{id:#x}"),
         Action::SetTunnel64(id) => write!(out, "set_tunnel64:{id:#x}"),
         Action::Resubmit(resubmit) => write_resubmit(out, resubmit),
@@ -122,6 +123,29 @@ fn write_action(out: &mut dyn Write, action: &Action<'_>) -> fmt::Result {
         Action::Encap(encap) => more::encap(out, &encap),
         Action::Decap(packet_type) => more::decap(out, packet_type),
         Action::Unknown(raw) => write!(out, "unknown_action(0x{})", HexBytes(raw)),
+    }
+}
+
+/// The words of OpenFlow 1.0 and 1.1.
+fn write_old_set(out: &mut dyn Write, old: OldSet) -> fmt::Result {
+    match old {
+        OldSet::Field(Field::VlanVid, vid) => write!(out, "set_vlan_vid:{}", vid & 0xfff),
+        OldSet::Field(Field::VlanPcp, priority) => write!(out, "set_vlan_pcp:{priority}"),
+        OldSet::Field(Field::IpDscp, dscp) => write!(out, "mod_nw_tos:{}", dscp << 2),
+        OldSet::Field(Field::IpEcn, ecn) => write!(out, "mod_nw_ecn:{ecn}"),
+        OldSet::Field(Field::MplsLabel, label) => write!(out, "set_mpls_label({label})"),
+        OldSet::Field(Field::MplsTc, class) => write!(out, "set_mpls_tc({class})"),
+        OldSet::Field(field, value) => {
+            out.write_str(match field {
+                Field::EthSrc => "mod_dl_src:",
+                Field::EthDst => "mod_dl_dst:",
+                Field::Ipv4Src => "mod_nw_src:",
+                _ => "mod_nw_dst:",
+            })?;
+            write_formatted(out, field.format(), value, None)
+        }
+        OldSet::SourcePort(port) => write!(out, "mod_tp_src:{port}"),
+        OldSet::DestinationPort(port) => write!(out, "mod_tp_dst:{port}"),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use openflow::Version;
@@ -32,6 +32,19 @@ pub(crate) fn flow_mods(version: Version, flows: &[String]) -> Vec<Vec<u8>> {
     let messages: Vec<_> = recorded.iter().collect();
     assert_eq!(messages.len(), flows.len(), "one flow-mod for each flow");
     messages
+}
+
+/// What `ovs-ofctl` prints for actions in hexadecimal; `None` if it refuses them.
+pub(crate) fn parse_actions(version: Version, hex: &str) -> Option<String> {
+    let args = ["-vconsole:off", "parse-actions", name(version)];
+    let mut command = Command::new("ovs-ofctl");
+    let mut child =
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("ovs-ofctl");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(format!("{hex}\n").as_bytes()).expect("a short line");
+    drop(stdin);
+    let output = child.wait_with_output().expect("an end");
+    String::from_utf8(output.stdout).ok()?.lines().next()?.strip_prefix("actions=").map(str::to_owned)
 }
 
 /// The group-mod or meter-mod that a command of `ovs-ofctl` sends.
