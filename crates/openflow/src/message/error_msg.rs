@@ -25,11 +25,16 @@ impl<'a> ErrorMsg<'a> {
     pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let kind = r.u16()?;
         let code = r.u16()?;
-        let wire = if kind == EXPERIMENTER_ERROR {
-            WireError { vendor: r.u32()?, kind: code, code: 0 }
-        } else {
-            WireError { vendor: 0, kind, code }
-        };
+        let mut wire = WireError { vendor: 0, kind, code };
+        if kind == EXPERIMENTER_ERROR {
+            let mut after = *r;
+            let vendor = after.u32()?;
+            // There is no experimenter 0: such an error stays what it is, with the number in its data.
+            if vendor != 0 {
+                wire = WireError { vendor, kind: code, code: 0 };
+                *r = after;
+            }
+        }
         Ok(Self { wire, code: ErrorCode::from_wire(version, wire), data: r.rest() })
     }
 

@@ -209,7 +209,12 @@ impl QueueStats {
             write_counter(w, count);
         }
         match self.duration {
-            Some(time) => crate::flow::write_duration(w, time),
+            // All ones in the seconds would say that the time is not known.
+            Some(time) => {
+                let longest =
+                    Duration::from_secs(u64::from(u32::MAX)).saturating_sub(Duration::from_nanos(1));
+                crate::flow::write_duration(w, time.min(longest));
+            }
             None => w.u64(u64::MAX),
         }
     }
