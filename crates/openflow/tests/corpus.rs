@@ -46,10 +46,10 @@ fn texts_of_the_corpus_print_as_they_parse() {
     replay("text", |data| {
         let text = String::from_utf8_lossy(data);
         if let Ok(flow) = text.parse::<Flow>() {
-            let printed = flow.to_string();
-            // Open vSwitch does not take back all that it prints either.
-            match printed.parse::<Flow>() {
-                Ok(flow) => assert_eq!(flow.to_string(), printed, "{text}"),
+            // What is printed settles, and Open vSwitch does not take back all that it prints either.
+            let printed = |text: &str| text.parse::<Flow>().map(|flow| flow.to_string());
+            match printed(&flow.to_string()) {
+                Ok(once) => assert_eq!(printed(&once), Ok(once), "{text}"),
                 Err(error) => assert!(error.reason.contains("cannot be masked"), "{text}: {error}"),
             }
         }

@@ -8,11 +8,12 @@ use openflow::{Actions, Flow, Match, Version};
 
 fuzz_target!(|text: &str| {
     if let Ok(flow) = text.parse::<Flow>() {
-        let printed = flow.to_string();
-        // The text, not the flow: `eth` alone prints as nothing, as Open vSwitch has it. Nor does Open vSwitch take back
-        // all that it prints: a load into a part of a field that cannot be masked.
-        match printed.parse::<Flow>() {
-            Ok(flow) => assert_eq!(flow.to_string(), printed, "{text}"),
+        // What is printed settles: `eth` alone prints as nothing, and the length of a tun_metadata field does not
+        // print, as Open vSwitch has it. Nor does that take back all that it prints: a load into a part of a field
+        // that cannot be masked.
+        let printed = |text: &str| text.parse::<Flow>().map(|flow| flow.to_string());
+        match printed(&flow.to_string()) {
+            Ok(once) => assert_eq!(printed(&once), Ok(once), "{text}"),
             Err(error) => assert!(error.reason.contains("cannot be masked"), "{text}: {error}"),
         }
     }
