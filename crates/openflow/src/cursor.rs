@@ -112,16 +112,21 @@ impl<'a> Reader<'a> {
     ///
     /// The body is followed by padding up to a multiple of 8 bytes, which is skipped where it exists.
     pub fn tlv(&mut self, what: &'static str) -> Result<(u16, Self), DecodeError> {
+        let bad_len = self.named(what).refuse(ErrorCode::OFPBPC_BAD_LEN);
         let mut head = *self;
-        let kind = head.u16()?;
-        let len = head.u16()?;
-        let Some(body) = usize::from(len).checked_sub(4) else {
-            return Err(self.named(what).fail(Malformed::BadLength(u32::from(len))));
-        };
+        let kind = head.u16().map_err(|_| bad_len)?;
+        let len = head.u16().map_err(|_| bad_len)?;
+        let body = usize::from(len).checked_sub(4).ok_or(bad_len)?;
         self.skip(4)?;
-        let body = self.sub(body, what)?;
+        let body = self.sub(body, what).map_err(|_| bad_len)?;
         self.skip(pad8(usize::from(len)).min(self.len()))?;
         Ok((kind, body))
+    }
+
+    /// A port that Open vSwitch can name.
+    pub(crate) fn port(&mut self) -> Result<crate::OfPort, DecodeError> {
+        let port = crate::OfPort(self.u32()?);
+        if port.is_valid() { Ok(port) } else { Err(self.refuse(ErrorCode::OFPBAC_BAD_OUT_PORT)) }
     }
 
     /// Refuses anything left.

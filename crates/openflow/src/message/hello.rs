@@ -35,7 +35,10 @@ impl Hello {
         // Elements of other types, and anything that is no element, are ignored as the specification asks.
         let mut is_clean = true;
         while r.len() >= 4 {
-            let (kind, mut body) = r.tlv("hello element")?;
+            let Ok((kind, mut body)) = r.tlv("hello element") else {
+                is_clean = false;
+                break;
+            };
             if kind == VERSION_BITMAP && body.len() >= 4 {
                 versions = body.u32()?;
             } else {

@@ -62,7 +62,7 @@ impl FlowQuery {
     fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let table = TableId(r.u8()?);
         r.skip(3)?;
-        let out_port = OfPort(r.u32()?);
+        let out_port = r.port()?;
         let out_group = r.u32()?;
         r.skip(4)?;
         let cookie = r.u64()?;

@@ -29,7 +29,7 @@ pub struct QueueQuery {
 
 impl QueueQuery {
     pub(super) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { port: OfPort(r.u32()?), queue: r.u32()? })
+        Ok(Self { port: r.port()?, queue: r.u32()? })
     }
 
     pub(super) fn write(self, w: &mut Writer<'_>) {
@@ -95,7 +95,7 @@ impl<'a> Entry<'a> for QueueDesc {
     const NAME: &'static str = "queue";
 
     fn read(reader: &mut Reader<'a>, _version: Version) -> Result<Self, DecodeError> {
-        let (port, queue) = (OfPort(reader.u32()?), reader.u32()?);
+        let (port, queue) = (reader.port()?, reader.u32()?);
         Self::read_body(reader, port, queue, false)
     }
 
@@ -130,7 +130,7 @@ impl QueueConfig {
     }
 
     pub(crate) fn read_request(r: &mut Reader<'_>) -> Result<OfPort, DecodeError> {
-        let port = OfPort(r.u32()?);
+        let port = r.port()?;
         r.skip(4)?;
         Ok(port)
     }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 
 use crate::error::{DecodeError, Malformed};
 use crate::error_code::ErrorCode;
-use crate::message::multipart::{MultipartReply, MultipartRequest};
+use crate::message::multipart::MultipartRequest;
 use crate::message::nicira::Nicira;
 use crate::message::packet::PacketInFormat;
 use crate::message::{Header, Message};
@@ -229,9 +229,16 @@ fn write_body(
         Message::MeterMod(change) => meter::write_mod(out, change),
         Message::QueueConfigRequest(port) => write!(out, " port={port}"),
         Message::QueueConfigReply(config) => stats::write_queue_config(out, config),
-        Message::MultipartRequest(request) => stats::write_request(out, request),
-        Message::MultipartReply(reply) => write_reply(out, reply, header.version),
-        Message::RoleRequest(role) | Message::RoleReply(role) => session::write_role(out, *role),
+        Message::MultipartRequest(request) => {
+            write_multipart_flags(out, frame)?;
+            stats::write_request(out, request)
+        }
+        Message::MultipartReply(reply) => {
+            write_multipart_flags(out, frame)?;
+            stats::write_reply(out, &reply.body, header.version)
+        }
+        Message::RoleRequest(role) => session::write_role(out, *role, true),
+        Message::RoleReply(role) => session::write_role(out, *role, false),
         Message::GetAsyncReply(config) | Message::SetAsync(config) => {
             session::write_async(out, config, header.version)
         }
@@ -262,11 +269,21 @@ fn write_body(
     }
 }
 
-fn write_reply(out: &mut dyn Write, reply: &MultipartReply<'_>, version: Version) -> fmt::Result {
-    if reply.more {
-        out.write_str(" flags=[more]")?;
+/// Whether more follows, and bits that mean nothing.
+fn write_multipart_flags(out: &mut dyn Write, frame: &[u8]) -> fmt::Result {
+    let field = frame.get(10..).and_then(|rest| rest.first_chunk::<2>());
+    let flags = field.map_or(0, |bytes| u16::from_be_bytes(*bytes));
+    if flags == 0 {
+        return Ok(());
     }
-    stats::write_reply(out, &reply.body, version)
+    out.write_str(" flags=")?;
+    if flags & 1 != 0 {
+        out.write_str("[more]")?;
+    }
+    match flags & !1 {
+        0 => Ok(()),
+        unknown => write!(out, "[***unknown flags 0x{unknown:04x}***]"),
+    }
 }
 
 /// Names of bits, separated by `separator`; what has no name in hexadecimal, nothing as `0`.

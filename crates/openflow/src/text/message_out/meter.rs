@@ -15,6 +15,7 @@ pub(super) fn write_id(out: &mut dyn Write, id: u32, separator: char) -> fmt::Re
         ALL_METERS => out.write_str("all"),
         CONTROLLER_METER => out.write_str("controller"),
         SLOWPATH_METER => out.write_str("slowpath"),
+        _ if id > MAX_METER => out.write_str("unknown"),
         _ => write!(out, "{id}"),
     }
 }
@@ -103,3 +104,6 @@ pub(super) fn write_features(out: &mut dyn Write, features: &MeterFeatures) -> f
     )?;
     out.write_char('\n')
 }
+
+/// The greatest number of a meter.
+const MAX_METER: u32 = 0xffff_0000;

@@ -77,7 +77,7 @@ pub(super) fn write_status(out: &mut dyn Write, status: &PortStatus<'_>) -> fmt:
 
 pub(super) fn write_mod(out: &mut dyn Write, change: &PortMod) -> fmt::Result {
     write!(out, " port: {}: addr:{}\n     config: ", change.number, change.mac)?;
-    write_config(out, change.config)?;
+    write_config(out, change.config & change.mask)?;
     out.write_str("\n     mask:   ")?;
     write_config(out, change.mask)?;
     out.write_str("\n     advertise: ")?;

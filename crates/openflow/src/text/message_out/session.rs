@@ -93,9 +93,11 @@ fn role(kind: RoleKind) -> &'static str {
     }
 }
 
-pub(super) fn write_role(out: &mut dyn Write, wanted: Role) -> fmt::Result {
+pub(super) fn write_role(out: &mut dyn Write, wanted: Role, is_request: bool) -> fmt::Result {
     write!(out, " role={}", role(wanted.kind))?;
-    if wanted.generation != u64::MAX && wanted.kind != RoleKind::NoChange {
+    // A request that changes nothing is in no generation.
+    let is_in_one = !is_request || wanted.kind != RoleKind::NoChange;
+    if wanted.generation != u64::MAX && is_in_one {
         write!(out, " generation_id={}", wanted.generation)?;
     }
     Ok(())
