@@ -218,6 +218,9 @@ pub struct PortStatus<'a> {
 
 impl<'a> PortStatus<'a> {
     pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let mut number = *r;
+        number.skip(8)?;
+        number.port()?;
         let reason = match r.u8()? {
             0 => PortReason::Add,
             1 => PortReason::Delete,

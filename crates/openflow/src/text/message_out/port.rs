@@ -52,6 +52,8 @@ pub(super) fn write_port(out: &mut dyn Write, port: &Port<'_>) -> fmt::Result {
         ("supported:  ", ethernet.supported),
         ("peer:       ", ethernet.peer),
     ] {
+        // Bits without a name mean nothing here, either.
+        let bits = bits & 0xffff;
         if bits != 0 {
             write!(out, "     {name}")?;
             write_bits(out, bits, &FEATURES, ' ')?;
