@@ -8,7 +8,7 @@ pub(super) const CRATES: &[(&str, &[&str])] = &[
     // ebpf-abi: the plan speaks of map entries as the values that they are, without aya.
     ("underpass-agent", &["agent-api", "openflow", "ovsdb", "ebpf", "ebpf-abi"]),
     ("underpass-cni", &["agent-api"]),
-    ("agentctl", &["agent-api"]),
+    ("agentctl", &["agent-api", "openflow"]),
     ("agent-api", &[]),
     ("openflow", &[]),
     ("ovsdb", &[]),
