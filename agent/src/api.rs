@@ -94,7 +94,7 @@ pub fn bind(socket: &Path) -> anyhow::Result<UnixListener> {
 /// Serves until `stop`.
 pub async fn serve(listener: UnixListener, context: Context, stop: CancellationToken) {
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let life = context.readiness.watch();
+    let (life, ovs) = (context.readiness.watch(), context.ports.watch());
     let cni = CniServer::new(cni::Service::new(context.clone()))
         .max_decoding_message_size(agent_api::MAX_MESSAGE)
         .max_encoding_message_size(agent_api::MAX_MESSAGE);
@@ -108,6 +108,6 @@ pub async fn serve(listener: UnixListener, context: Context, stop: CancellationT
         outcome = server => if let Err(error) = outcome {
             tracing::error!(error = crate::report::chain(&error), "the socket failed");
         },
-        () = health::report(reporter, life) => {}
+        () = health::report(reporter, life, ovs) => {}
     }
 }

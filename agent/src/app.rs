@@ -59,8 +59,9 @@ pub fn complain(error: &anyhow::Error) {
 }
 
 async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
-    make_run_dir(&config.run_dir)?;
-    let _lock = health::lock(&config.run_dir).await?;
+    make_private(&config.run_dir)?;
+    make_private(&config.bpf_dir).context("setting up eBPF: is a bpffs mounted there?")?;
+    let _locks = health::lock(&config.run_dir, &config.bpf_dir).await?;
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
     let boot_id = boot_id.trim().to_owned();
     let stop = CancellationToken::new();
@@ -201,13 +202,13 @@ fn start_logging(args: &Args, config: &Config) {
     }
 }
 
-fn make_run_dir(run_dir: &Path) -> anyhow::Result<()> {
+fn make_private(dir: &Path) -> anyhow::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(run_dir)
-        .and_then(|()| fs::set_permissions(run_dir, fs::Permissions::from_mode(0o700)))
-        .with_context(|| format!("making {}", run_dir.display()))
+        .create(dir)
+        .and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o700)))
+        .with_context(|| format!("making {}", dir.display()))
 }
 
 /// A container's own `/proc/sys` is read-only; the chart mounts the host's at `/host/proc`.

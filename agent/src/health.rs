@@ -46,10 +46,19 @@ impl Readiness {
     }
 }
 
-/// Takes the lock of `run_dir`, waiting for another agent to end. Nothing was read or written before.
-pub async fn lock(run_dir: &Path) -> anyhow::Result<Flock<File>> {
+/// Takes the locks of `run_dir` and `bpf_dir`, waiting for another agent to end. Nothing was read or written before.
+///
+/// The second one is for an agent that was given another `run_dir` and the usual pins: each would take the other's maps
+/// for drift, or for those of an old version. A bpffs takes no files, so the directory itself is locked.
+pub async fn lock(run_dir: &Path, bpf_dir: &Path) -> anyhow::Result<[Flock<File>; 2]> {
     let path = run_dir.join("agent.lock");
-    let mut file = File::options().create(true).append(true).open(&path).context("opening the lock file")?;
+    let file = File::options().create(true).append(true).open(&path);
+    let first = wait_for(file.with_context(|| format!("opening {}", path.display()))?, &path).await?;
+    let pins = File::open(bpf_dir).with_context(|| format!("opening {}", bpf_dir.display()))?;
+    Ok([first, wait_for(pins, bpf_dir).await?])
+}
+
+async fn wait_for(mut file: File, path: &Path) -> anyhow::Result<Flock<File>> {
     let mut told = false;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -26,6 +26,9 @@ const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
 /// One `agentctl` call.
 const AGENTCTL_DEADLINE: Duration = Duration::from_secs(15);
 
+/// The `run_dir` of a lab's second agent.
+pub(crate) const SECOND_RUN_DIR: &str = "run2";
+
 /// A client on a new connection. A macro, since the channel's type belongs to a crate that only agent-api may name.
 macro_rules! client {
     ($socket:expr) => {
@@ -34,22 +37,62 @@ macro_rules! client {
     };
 }
 
-/// The agent of one lab; not running until `start`.
+/// An agent of a lab, with a `run_dir` and `bpf_dir` of its own; not running until `start`.
 #[derive(Debug)]
 pub struct Agent {
     ground: Arc<Ground>,
     daemon: Mutex<Option<Daemon>>,
+    bridges: Vec<String>,
+    /// `run_dir` of this agent, in the room.
+    run_dir: PathBuf,
+    bpf_dir: PathBuf,
     config: PathBuf,
     log: PathBuf,
 }
 
 impl Agent {
-    /// Writes the configuration: the lab's paths and bridges, then `more` TOML.
+    /// The lab's own agent: the lab's paths and bridges, then `more` TOML.
     pub(crate) fn configure(ground: Arc<Ground>, bridges: &[String], more: &str) -> Result<Self> {
-        let config = ground.room.join("agent.toml");
-        std::fs::write(&config, toml(&ground, bridges, more)).context("writing the agent's configuration")?;
-        let log = ground.room.join("log/agent.log");
-        Ok(Self { ground, daemon: Mutex::default(), config, log })
+        Self::at(ground, ("run", "bpf/underpass", "agent"), bridges, more)
+    }
+
+    /// Another agent on the same Open vSwitch, as one in another mount namespace: nothing of its own is shared.
+    pub(crate) fn second(ground: Arc<Ground>, bridges: &[String]) -> Result<Self> {
+        Self::at(ground, (SECOND_RUN_DIR, "bpf/second", "second"), bridges, "")
+    }
+
+    fn at(
+        ground: Arc<Ground>,
+        (run_dir, bpf_dir, name): (&str, &str, &str),
+        bridges: &[String],
+        more: &str,
+    ) -> Result<Self> {
+        let agent = Self {
+            daemon: Mutex::default(),
+            bridges: bridges.to_vec(),
+            run_dir: ground.room.join(run_dir),
+            bpf_dir: ground.room.join(bpf_dir),
+            config: ground.room.join(&format!("{name}.toml")),
+            log: ground.room.join(&format!("log/{name}.log")),
+            ground,
+        };
+        agent.reconfigure(more)?;
+        Ok(agent)
+    }
+
+    /// Writes the configuration anew; the next start reads it.
+    pub fn reconfigure(&self, more: &str) -> Result<()> {
+        self.configure_with(&self.bpf_dir, more)
+    }
+
+    /// [`Self::reconfigure`] with pins elsewhere.
+    pub fn configure_with(&self, bpf_dir: &Path, more: &str) -> Result<()> {
+        std::fs::write(&self.config, self.toml(bpf_dir, more)).context("writing the agent's configuration")
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join("agent.sock")
     }
 
     /// Starts the agent and waits until it is ready.
@@ -172,7 +215,7 @@ impl Agent {
     /// Runs the real `agentctl` with these words.
     pub fn agentctl(&self, words: &[&str]) -> Result<Output> {
         let mut command = Command::new(our_binary("agentctl")?);
-        command.args(words).env("UNDERPASS_SOCKET", self.ground.socket()).env("COLUMNS", "80");
+        command.args(words).env("UNDERPASS_SOCKET", self.socket()).env("COLUMNS", "80");
         finish(&self.ground.node, &mut command, "", self.ground.within(AGENTCTL_DEADLINE))
     }
 
@@ -184,7 +227,7 @@ impl Agent {
             .context("a runtime for gRPC")?;
         let deadline = self.ground.within(QUESTION_DEADLINE);
         runtime.block_on(async {
-            tokio::time::timeout(deadline, question(&self.ground.socket()))
+            tokio::time::timeout(deadline, question(&self.socket()))
                 .await
                 .context("the agent did not answer in time")?
         })
@@ -198,18 +241,19 @@ impl Agent {
     fn daemon(&self) -> MutexGuard<'_, Option<Daemon>> {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn toml(ground: &Ground, bridges: &[String], more: &str) -> String {
-    let room = ground.room.path().display();
-    // Top-level keys of a story come before the first table, its tables behind ours.
-    let (keys, tables) = more.split_at(more.find('[').unwrap_or(more.len()));
-    let level = std::env::var("LAB_LOG").map(|level| format!("[log]\nlevel = \"{level}\"\n"));
-    let log = level.unwrap_or_default();
-    let bridges: String =
-        bridges.iter().map(|bridge| ["[[bridge]]\nname = \"", bridge, "\"\n"].concat()).collect();
-    format!(
-        "run_dir = \"{room}/run\"\nbpf_dir = \"{room}/bpf/underpass\"\n{keys}\
-         [ovs]\ndb = \"unix:{room}/ovs/db.sock\"\nrun_dir = \"{room}/ovs\"\n{log}{bridges}{tables}"
-    )
+    fn toml(&self, bpf_dir: &Path, more: &str) -> String {
+        let (room, bridges) = (self.ground.room.path().display(), &self.bridges);
+        let (run_dir, bpf_dir) = (self.run_dir.display(), bpf_dir.display());
+        // Top-level keys of a story come before the first table, its tables behind ours.
+        let (keys, tables) = more.split_at(more.find('[').unwrap_or(more.len()));
+        let level = std::env::var("LAB_LOG").map(|level| format!("[log]\nlevel = \"{level}\"\n"));
+        let log = level.unwrap_or_default();
+        let bridges: String =
+            bridges.iter().map(|bridge| ["[[bridge]]\nname = \"", bridge, "\"\n"].concat()).collect();
+        format!(
+            "run_dir = \"{run_dir}\"\nbpf_dir = \"{bpf_dir}\"\n{keys}\
+             [ovs]\ndb = \"unix:{room}/ovs/db.sock\"\nrun_dir = \"{room}/ovs\"\n{log}{bridges}{tables}"
+        )
+    }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 use crate::ground::Ground;
-use crate::machine::{CNI_PATH, Datapath, our_binary, program};
+use crate::machine::{Datapath, our_binary, program};
 use crate::process::finish;
 
 /// The agent's own deadline is 55 s and the shim's 60 s; past that the shim hangs.
@@ -92,6 +92,8 @@ pub struct Attachment {
     pub ifname: String,
     /// `CNI_ARGS`: the pod's names, mostly.
     pub args: String,
+    /// `CNI_PATH`: where the IPAM plugin is found.
+    pub path: String,
     /// Standard input.
     pub conf: Conf,
 }
@@ -153,7 +155,13 @@ impl Answer {
 
 /// Executes the shim for one verb.
 pub(crate) fn call(ground: &Ground, verb: Verb, attachment: &Attachment) -> Result<Answer> {
-    execute(ground, verb, attachment, Command::new(our_binary("underpass-cni")?))
+    call_at(ground, &ground.socket(), verb, attachment)
+}
+
+/// [`call`] to an agent that listens elsewhere.
+pub(crate) fn call_at(ground: &Ground, socket: &Path, verb: Verb, attachment: &Attachment) -> Result<Answer> {
+    let mut command = Command::new(our_binary("underpass-cni")?);
+    execute(ground, verb, attachment, at_socket(&mut command, socket))
 }
 
 /// [`call`] by a shim whose clock is `late` behind: as if it had been started that much earlier and held up.
@@ -166,16 +174,22 @@ pub(crate) fn call_late(
     let mut command = Command::new(program("unshare")?);
     let behind = format!("--boottime=-{}", late.as_secs());
     command.args(["--time", &behind, "--fork", "--"]).arg(our_binary("underpass-cni")?);
-    execute(ground, verb, attachment, command)
+    execute(ground, verb, attachment, at_socket(&mut command, &ground.socket()))
 }
 
-fn execute(ground: &Ground, verb: Verb, attachment: &Attachment, mut command: Command) -> Result<Answer> {
-    command
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("CNI_COMMAND", verb.name())
-        .env("CNI_PATH", CNI_PATH)
-        .env("UNDERPASS_SOCKET", ground.socket());
+/// [`call`] by a shim whose standard output is the file at `out`.
+pub(crate) fn call_into(ground: &Ground, verb: Verb, attachment: &Attachment, out: &Path) -> Result<Answer> {
+    let mut command = Command::new(program("sh")?);
+    command.args(["-c", "exec \"$0\" >\"$1\""]).arg(our_binary("underpass-cni")?).arg(out);
+    execute(ground, verb, attachment, at_socket(&mut command, &ground.socket()))
+}
+
+fn at_socket<'a>(command: &'a mut Command, socket: &Path) -> &'a mut Command {
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("UNDERPASS_SOCKET", socket)
+}
+
+fn execute(ground: &Ground, verb: Verb, attachment: &Attachment, command: &mut Command) -> Result<Answer> {
+    command.env("CNI_COMMAND", verb.name()).env("CNI_PATH", &attachment.path);
     if verb != Verb::Version {
         command.env("CNI_CONTAINERID", &attachment.container).env("CNI_IFNAME", &attachment.ifname);
         command.env("CNI_ARGS", &attachment.args).env("CNI_NETNS", &attachment.netns);
@@ -183,7 +197,7 @@ fn execute(ground: &Ground, verb: Verb, attachment: &Attachment, mut command: Co
     if ground.datapath == Datapath::Kernel {
         command.env(agent_api::ACCEPT_TIMEOUT_VARIABLE, EMULATED_ACCEPT_MS);
     }
-    let output = finish(&ground.node, &mut command, &attachment.conf.text(), CALL_DEADLINE)
+    let output = finish(&ground.node, command, &attachment.conf.text(), CALL_DEADLINE)
         .with_context(|| format!("CNI {}", verb.name()))?;
     let (stdout, stderr) = (output.stdout, output.stderr);
     Ok(Answer { verb, exit: output.status.code(), stdout, stderr, took: output.took })

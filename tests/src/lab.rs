@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::agent::Agent;
-use crate::cni::{Attachment, Verb, call, container_id};
+use crate::cni::{Attachment, Verb, call, call_at, container_id};
 use crate::eventually::eventually;
 use crate::flows::{self, Flow};
 use crate::ground::Ground;
@@ -206,6 +206,18 @@ impl Lab {
     /// The agent.
     pub fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// Another agent on the same Open vSwitch, with directories of its own; not started.
+    #[track_caller]
+    pub fn second_agent(&self) -> Agent {
+        must(Agent::second(Arc::clone(&self.ground), &self.bridges), "no second agent")
+    }
+
+    /// Calls the plugin as configured for another agent than the lab's own.
+    #[track_caller]
+    pub fn cni_through(&self, agent: &Agent, verb: Verb, attachment: &Attachment) -> crate::cni::Answer {
+        must(call_at(&self.ground, &agent.socket(), verb, attachment), &format!("{verb:?}"))
     }
 
     /// Open vSwitch.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use ebpf::Dataplane;
 
+use crate::agent::SECOND_RUN_DIR;
 use crate::eventually::wait_for;
 use crate::flows;
 use crate::lab::Lab;
@@ -112,8 +113,11 @@ fn present(lab: &Lab) -> Vec<String> {
     for bridge in existing_bridges(lab) {
         look(endpoint_flows(lab.switch(), &bridge));
     }
-    look(files(&lab.room_path("run/ledger"), |name| Path::new(name).extension() != Some("del".as_ref())));
-    look(files(&lab.room_path("run/spool"), |_| true));
+    for run_dir in ["run", SECOND_RUN_DIR] {
+        let is_record = |name: &str| Path::new(name).extension() != Some("del".as_ref());
+        look(files(&lab.room_path(&format!("{run_dir}/ledger")), is_record));
+        look(files(&lab.room_path(&format!("{run_dir}/spool")), |_| true));
+    }
     look(files(&lab.room_path("ipam/lab"), |name| name.parse::<std::net::IpAddr>().is_ok()));
     // Maps stay pinned for the next agent; links belong to veths and go with them.
     look(files(&lab.room_path("bpf/underpass/links"), |_| true));

@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_api::control::v1::{Endpoint, EndpointRef};
 use serde_json::{Value, json};
 
-use crate::cni::{Answer, Attachment, Conf, Verb, call, call_late};
+use crate::cni::{Answer, Attachment, Conf, Verb, call, call_into, call_late};
 use crate::eventually::eventually;
 use crate::host::{Host, must};
 use crate::lab::Lab;
+use crate::machine::CNI_PATH;
 
 /// The Kubernetes namespace of every pod of a lab.
 const KUBERNETES_NAMESPACE: &str = "lab";
@@ -28,6 +30,7 @@ pub struct PodDrawing<'lab> {
     conf: Conf,
     addresses: Vec<String>,
     ipam: bool,
+    path: String,
 }
 
 impl<'lab> PodDrawing<'lab> {
@@ -40,6 +43,7 @@ impl<'lab> PodDrawing<'lab> {
             conf,
             addresses: Vec::new(),
             ipam: true,
+            path: CNI_PATH.to_owned(),
         }
     }
 
@@ -84,6 +88,13 @@ impl<'lab> PodDrawing<'lab> {
         self
     }
 
+    /// Its IPAM plugin is looked for in this directory first: a story's own stands in for the real one.
+    #[must_use]
+    pub fn plugins_from(mut self, dir: &Path) -> Self {
+        self.path = format!("{}:{CNI_PATH}", dir.display());
+        self
+    }
+
     /// Makes the namespace and calls ADD, which must succeed.
     #[track_caller]
     pub fn up(self) -> Pod<'lab> {
@@ -102,6 +113,7 @@ impl<'lab> PodDrawing<'lab> {
             container: lab.container_id(&self.name),
             netns: host.netns().path().to_owned(),
             ifname: self.ifname,
+            path: self.path,
             args: format!(
                 "IgnoreUnknown=1;K8S_POD_NAMESPACE={KUBERNETES_NAMESPACE};K8S_POD_NAME={};K8S_POD_UID=uid-{}",
                 self.name, self.name
@@ -183,6 +195,13 @@ impl Pod<'_> {
     pub fn add_late(&self, late: Duration) -> Answer {
         self.lab.note_added(&self.attachment);
         must(call_late(self.lab.ground(), Verb::Add, &self.attachment, late), "a late ADD")
+    }
+
+    /// Calls ADD by a runtime that reads its result from the file at `out`, or does not.
+    #[track_caller]
+    pub fn add_into(&self, out: &Path) -> Answer {
+        self.lab.note_added(&self.attachment);
+        must(call_into(self.lab.ground(), Verb::Add, &self.attachment, out), "an ADD")
     }
 
     /// Calls DEL.

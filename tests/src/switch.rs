@@ -23,6 +23,9 @@ const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 /// Both daemons are up in well under a second; an emulated guest takes longer.
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
+/// The lock of OVSDB that an agent must hold before it writes anything.
+const AGENTS_LOCK: &str = "underpass";
+
 /// vswitchd answers a SIGTERM at once, unless it is amid a reconfiguration.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -38,6 +41,8 @@ pub struct Switch {
 struct Daemons {
     database: Option<Daemon>,
     vswitchd: Option<Daemon>,
+    /// `ovsdb-client` that holds the agent's lock.
+    thief: Option<Daemon>,
     /// Whether vswitchd was ever stopped by the story.
     was_stopped: bool,
 }
@@ -106,6 +111,21 @@ impl Switch {
         daemon.stop(STOP_DEADLINE)?;
         drop(std::fs::remove_file(self.dir.join("db.sock")));
         Ok(())
+    }
+
+    /// Takes the agent's lock of OVSDB from whoever holds it, until [`Self::give_lock_back`].
+    pub fn steal_lock(&self) -> Result<()> {
+        let mut command = self.command("ovsdb-client")?;
+        command.args(["steal", &self.database_remote(), AGENTS_LOCK]);
+        let daemon = self.daemon("ovsdb-client", &mut command)?;
+        self.daemons().thief = Some(daemon);
+        Ok(())
+    }
+
+    /// Ends the thief; whoever waits for the lock is next.
+    pub fn give_lock_back(&self) -> Result<()> {
+        let thief = self.daemons().thief.take().ok_or_else(|| anyhow!("nobody has stolen the lock"))?;
+        thief.kill9()
     }
 
     /// Ends both daemons, collecting what went wrong.

@@ -37,9 +37,9 @@ pub(super) fn reply(context: &Context) -> pb::StatusReply {
             .map(|u| u.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
         ovs_version: ovs.version.clone(),
-        ready: life == Life::Ready,
+        ready: life == Life::Ready && ovs.stands_by().is_none(),
         not_ready: match life {
-            Life::Ready => Vec::new(),
+            Life::Ready => ovs.stands_by().map(str::to_owned).into_iter().collect(),
             Life::Starting => vec!["the spool is being worked off".to_owned()],
             Life::Stopping => vec!["the agent is stopping".to_owned()],
         },

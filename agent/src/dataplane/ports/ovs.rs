@@ -43,9 +43,14 @@ impl Ovs {
     pub fn outage(&self) -> Option<&str> {
         match &self.state {
             State::Down { error, .. } => Some(error),
-            State::Connected if self.lock == Lock::Waiting => Some("another agent holds the OVSDB lock"),
+            State::Connected if self.lock == Lock::Waiting => Some(STANDS_BY),
             State::Connected => None,
         }
+    }
+
+    /// Why this agent stands by, if it does: another one works on this database.
+    pub fn stands_by(&self) -> Option<&'static str> {
+        (self.is_current() && self.lock == Lock::Waiting).then_some(STANDS_BY)
     }
 
     /// Nothing known yet.
@@ -413,6 +418,9 @@ pub enum LinkState {
     /// Down.
     Down,
 }
+
+/// In the words of a person who looks at the agent that waits.
+const STANDS_BY: &str = "another agent holds the OVSDB lock";
 
 fn applying<const N: usize>(conditions: [(bool, Obstacle); N]) -> impl Iterator<Item = Obstacle> {
     conditions.into_iter().filter(|(holds, _)| *holds).map(|(_, obstacle)| obstacle)

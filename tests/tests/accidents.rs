@@ -1,0 +1,189 @@
+//! What happens to a living pod behind the agent's back, and a crash in the middle of an ADD.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use e2e::control::Stage;
+use e2e::control::endpoint_state::State;
+use e2e::frames::{Identity, hostile};
+use e2e::{Answer, Lab, Pod};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+/// CNI: try again later.
+const TRY_AGAIN: u64 = 11;
+
+/// How long after an accident everything must be as before.
+const MENDED_WITHIN_SECONDS: u64 = 10;
+
+/// Steps in which a crash goes through the time that an ADD takes: probing alone is 300 ms of it.
+const MOMENTS: u32 = 12;
+const MOMENT: Duration = Duration::from_millis(40);
+
+#[track_caller]
+fn assert_reaches_again(lab: &Lab, from: &Pod<'_>, to: std::net::IpAddr) {
+    lab.eventually(MENDED_WITHIN_SECONDS, &format!("{} reaches {to}", from.name()), || match from.ping(to) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err("no answer".to_owned()),
+        Err(error) => Err(format!("{error:#}")),
+    });
+}
+
+#[test]
+fn no_lie_gets_through_while_the_port_of_a_liar_is_deleted_and_comes_back() {
+    let lab = Lab::usual();
+    let (liar, victim) = (lab.pod("liar").up(), lab.pod("victim").up());
+    liar.assert_reaches(victim.v4());
+    let lies = hostile(Identity::of(&liar), Identity::of(&victim), std::net::Ipv4Addr::new(10, 0, 0, 1));
+    let (mouth, wires, port) = (liar.wire(), [victim.wire(), lab.gateway().wire()], liar.port());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // While the host end is down the kernel takes no frame at all.
+                for lie in &lies {
+                    drop(mouth.send(&lie.frame));
+                }
+                thread::yield_now();
+            }
+        });
+        for _ in 0..3 {
+            lab.switch().vsctl(&["del-port", &port]).expect("deleting the port");
+            assert_reaches_again(&lab, &liar, victim.v4());
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    for wire in &wires {
+        let arrived = wire.all_until_silence(Duration::from_millis(500)).expect("what arrived");
+        let told = lies.iter().find(|lie| arrived.contains(&lie.frame));
+        assert!(told.is_none(), "this got through: {}", told.expect("it is there").pretends);
+    }
+    assert!(lab.ports("br1").contains(&port));
+    lab.finish();
+}
+
+#[test]
+fn a_pod_whose_namespace_is_lost_is_shown_as_failed_until_del_frees_its_address() {
+    let lab = Lab::usual();
+    let (lost, other) = (lab.pod("lost").address("10.0.0.5/24").up(), lab.pod("other").up());
+    lost.lose_netns();
+    lab.eventually(MENDED_WITHIN_SECONDS, "the agent shows what is wrong", || {
+        match lost.endpoint().state.and_then(|state| state.state) {
+            Some(State::Failed(failed)) if failed.stage() == Stage::Links => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    other.assert_reaches(lab.gateway_ips()[0]);
+    lost.del().succeeded();
+    let heir = lab.pod("heir").address("10.0.0.5/24").up();
+    heir.assert_reaches(other.v4());
+    lab.finish();
+}
+
+/// Kills the agent `after` the runtime called ADD, and starts it again; what the runtime was told.
+#[track_caller]
+fn add_under_a_crash(lab: &Lab, pod: &Pod<'_>, crash: impl FnOnce()) -> Answer {
+    let answer = thread::scope(|scope| {
+        let call = scope.spawn(|| pod.add());
+        crash();
+        lab.agent().kill9().expect("killing the agent");
+        call.join().expect("an ADD")
+    });
+    lab.agent().start().expect("starting the agent");
+    answer
+}
+
+#[track_caller]
+fn assert_told_to_try_again_or_done(lab: &Lab, pod: &Pod<'_>, answer: &Answer) {
+    if answer.exit != Some(0) {
+        answer.failed_with(TRY_AGAIN);
+        pod.add().succeeded();
+    }
+    pod.assert_reaches(lab.gateway_ips()[0]);
+    pod.del().succeeded();
+    lab.assert_nothing_left();
+}
+
+#[test]
+fn the_only_add_of_a_bridge_survives_a_crash_of_the_agent_at_any_moment() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").place();
+    for moment in 0..MOMENTS {
+        let answer = add_under_a_crash(&lab, &pod, || thread::sleep(moment * MOMENT));
+        e2e::note(&format!("killed after {:?}: {answer:?}", moment * MOMENT));
+        assert_told_to_try_again_or_done(&lab, &pod, &answer);
+    }
+    lab.finish();
+}
+
+#[test]
+fn an_add_whose_agent_dies_while_ipam_runs_is_tried_again() {
+    let lab = Lab::usual();
+    let (plugins, reached) = (lab.room_path("plugins"), lab.room_path("reached"));
+    fs::create_dir(&plugins).expect("a directory for plugins");
+    // It gives an address, and then does not end: the kernel ends it with the shim.
+    let script = format!(
+        "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] || exec /usr/lib/cni/host-local\n\
+         /usr/lib/cni/host-local\n[ -e {reached} ] || {{ touch {reached}; exec sleep 60; }}\n",
+        reached = reached.display()
+    );
+    let plugin = plugins.join("host-local");
+    fs::write(&plugin, script).expect("a plugin");
+    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).expect("its mode");
+
+    let pod = lab.pod("a").plugins_from(&plugins).place();
+    let answer = add_under_a_crash(&lab, &pod, || {
+        lab.eventually(10, "the plugin has given an address", || {
+            if reached.exists() { Ok(()) } else { Err("not called yet".to_owned()) }
+        });
+    });
+    answer.failed_with(TRY_AGAIN);
+    lab.assert_nothing_left();
+    assert_told_to_try_again_or_done(&lab, &pod, &answer);
+    lab.finish();
+}
+
+#[test]
+fn a_result_that_the_runtime_cannot_take_is_withdrawn() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").place();
+    let unheard = pod.add_into(Path::new("/dev/full"));
+    assert_ne!(unheard.exit, Some(0), "{unheard:?}");
+    lab.assert_nothing_left();
+    assert!(!pod.links().contains(&"eth0".to_owned()));
+    pod.add().succeeded();
+    pod.assert_reaches(lab.gateway_ips()[0]);
+    lab.finish();
+}
+
+#[test]
+fn a_result_that_the_runtime_takes_after_the_agent_crashed_holds() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").place();
+    let (fifo, full) = (lab.room_path("result"), vec![b' '; 64 << 10]);
+    mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
+    // Open for both, so that neither end waits for the other; full, so that the shim waits before it acknowledges.
+    let mut runtime = fs::File::options().read(true).write(true).open(&fifo).expect("the FIFO");
+    runtime.write_all(&full).expect("a full FIFO");
+    thread::scope(|scope| {
+        let call = scope.spawn(|| pod.add_into(&fifo));
+        lab.eventually(MENDED_WITHIN_SECONDS, "the agent has done its part", || {
+            match lab.agent().status().map_err(|error| format!("{error:#}"))?.endpoints {
+                Some(tally) if tally.ready == 1 => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        lab.agent().kill9().expect("killing the agent");
+        let mut heard = vec![0; full.len()];
+        runtime.read_exact(&mut heard).expect("reading the FIFO");
+        assert_eq!(call.join().expect("an ADD").exit, Some(0));
+    });
+    lab.agent().start().expect("starting the agent");
+    pod.assert_reaches(lab.gateway_ips()[0]);
+    lab.finish();
+}
