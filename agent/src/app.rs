@@ -19,9 +19,9 @@ use crate::api;
 use crate::args::Args;
 use crate::config::{Config, LogFormat};
 use crate::dataplane::bpf::Bpf;
-use crate::dataplane::links::{Links, monitor};
+use crate::dataplane::links::{HostVeths, Links, monitor};
 use crate::dataplane::netns::{Netns, ProcRoot};
-use crate::dataplane::{flows, ports};
+use crate::dataplane::{flows, hooks, ports};
 use crate::events::Events;
 use crate::health::{self, Readiness};
 use crate::limits::DRAIN;
@@ -75,13 +75,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tasks.spawn(named("store", store::run(store)));
 
     let proc_root = proc_root();
-    let (links, netlink) =
-        Links::connect(Netns::current()?, proc_root.clone()).await.context("connecting to netlink")?;
-    tasks.spawn(named("netlink", netlink));
-    let first = Arc::new(links.observe().await.context("listing the links")?);
-    let (veths_out, veths) = watch::channel(first);
-    let watched = links.clone();
-    tasks.spawn(named("link monitor", async move { match monitor::run(watched, veths_out).await {} }));
+    let (links, veths) = connect_links(&mut tasks, proc_root.clone()).await?;
 
     let database = ovsdb::Endpoint::unix(&config.ovs.db);
     let (ports_handle, ports_task) =
@@ -102,6 +96,11 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     })?;
     tasks.spawn(named("prober", prober.run(stop.child_token())));
 
+    let (hooks, hooks_worker) = hooks::new(Arc::clone(&bpf));
+    tasks.spawn_blocking(|| {
+        hooks_worker.run();
+        "hooks"
+    });
     let (reconciler, reconcile_handle) = Reconciler::new(Parts {
         config: Arc::clone(&config),
         boot_id: boot_id.clone(),
@@ -109,6 +108,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         links: links.clone(),
         veths,
         bpf: Arc::clone(&bpf),
+        hooks,
         ports: ports_handle.clone(),
         switches: switches.clone(),
         outcomes: outcomes.clone(),
@@ -163,6 +163,21 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     fs::remove_file(&socket).ok();
     tasks.shutdown().await;
     outcome
+}
+
+/// The door to the kernel's links, and what is there.
+async fn connect_links(
+    tasks: &mut JoinSet<&'static str>,
+    proc_root: ProcRoot,
+) -> anyhow::Result<(Links, watch::Receiver<Arc<HostVeths>>)> {
+    let (links, netlink) =
+        Links::connect(Netns::current()?, proc_root).await.context("connecting to netlink")?;
+    tasks.spawn(named("netlink", netlink));
+    let first = Arc::new(links.observe().await.context("listing the links")?);
+    let (veths_out, veths) = watch::channel(first);
+    let watched = links.clone();
+    tasks.spawn(named("link monitor", async move { match monitor::run(watched, veths_out).await {} }));
+    Ok((links, veths))
 }
 
 /// Waits for a signal, or for a task that should not have ended.

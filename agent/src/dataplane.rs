@@ -2,6 +2,7 @@
 
 pub mod bpf;
 pub mod flows;
+pub mod hooks;
 pub mod links;
 pub mod netns;
 pub mod ports;

@@ -17,6 +17,14 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Programs on host veths are looked at this often: another tool may have hung its own there, or removed ours.
 pub const INSPECT: Duration = Duration::from_secs(10);
 
+/// Programs that were hung in haste are hung for good this much later: most pods of a job are gone by then, and a burst
+/// of ADDs is over. One interface at a time, since the kernel holds the RTNL lock meanwhile (24 ms, 6.18).
+pub const SETTLE_AFTER: Duration = Duration::from_secs(10);
+pub const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Interfaces waiting for their programs: every endpoint can be due at once, more wait for a later pass.
+pub const HOOK_ORDERS: usize = 1_024;
+
 /// Foreign flows of table 0 that change are looked at this much later, all that came meanwhile together.
 pub const FOREIGN_FLOWS: Duration = Duration::from_secs(1);
 

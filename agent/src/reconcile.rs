@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::dataplane::bpf::Bpf;
 use crate::dataplane::flows::Switches;
+use crate::dataplane::hooks::{Hooks, Outcome};
 use crate::dataplane::links::{HostVeths, Links};
 use crate::dataplane::netns::Netns;
 use crate::dataplane::ports::{Ovs, PortsHandle};
@@ -80,6 +81,7 @@ pub struct Parts {
     pub links: Links,
     pub veths: watch::Receiver<Arc<HostVeths>>,
     pub bpf: Arc<Bpf>,
+    pub hooks: Hooks,
     pub ports: PortsHandle,
     pub switches: Switches,
     pub outcomes: watch::Receiver<Arc<Outcomes>>,
@@ -98,6 +100,10 @@ pub struct Reconciler {
     memories: Memories,
     maps: bpf::Maps,
     tables: flows::Tables,
+    /// What came of orders to hang programs, for the next pass.
+    hung: Vec<Outcome>,
+    /// When programs were last hung for good.
+    settled_at: Duration,
     /// Removals that failed, and when they are tried again.
     leaving: BTreeMap<EndpointId, memory::Fault>,
     swept: bool,
@@ -117,6 +123,8 @@ impl Reconciler {
             memories: Memories::default(),
             maps: bpf::Maps::default(),
             tables: flows::Tables::new(parts.config.ovs.table_base),
+            hung: Vec::new(),
+            settled_at: Duration::ZERO,
             leaving: BTreeMap::new(),
             swept: false,
             is_ours: false,
@@ -131,7 +139,7 @@ impl Reconciler {
         let mut disturbed = self.parts.switches.disturbed();
         let mut lease = tokio::time::interval(self.parts.config.accel.renew);
         loop {
-            self.take_holds();
+            self.take();
             let next = self.pass().await;
             let wake = Instant::now() + next.unwrap_or(HEARTBEAT).min(HEARTBEAT);
             tokio::select! {
@@ -143,6 +151,7 @@ impl Reconciler {
                 _ = connections.changed() => {}
                 _ = disturbed.changed() => self.tables.doubt_all(),
                 Some(hold) = self.holds.recv() => self.memories.hold(hold),
+                Some(outcome) = self.parts.hooks.outcomes.recv() => self.hung.push(outcome),
                 _ = lease.tick() => {}
                 () = sleep_until(wake) => {}
             }
@@ -150,9 +159,13 @@ impl Reconciler {
         }
     }
 
-    fn take_holds(&mut self) {
+    /// What has arrived since the last pass.
+    fn take(&mut self) {
         while let Ok(hold) = self.holds.try_recv() {
             self.memories.hold(hold);
+        }
+        while let Ok(outcome) = self.parts.hooks.outcomes.try_recv() {
+            self.hung.push(outcome);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Writers: the agent is the only writer of what is set here; the programs write counters, last
 //! offenders, rates, and what they have seen of a watched address.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -24,7 +24,7 @@ use crate::{
 mod attach;
 mod measure;
 
-pub use attach::{AttachKind, Attached, Attachment};
+pub use attach::{AttachKind, Attached, Attachment, Hooks};
 pub use measure::TestRun;
 
 /// The object, built from `programs/` by `build.rs`.
@@ -37,11 +37,8 @@ const MAX_ENDPOINTS_LIMIT: u32 = 8_192;
 ///
 /// Dropping it closes descriptors only: the maps and links are pinned and go on without the agent.
 pub struct Dataplane {
-    pins: Pins,
-    object: Ebpf,
-    attach_kind: AttachKind,
-    /// Kernel ids of the loaded programs, in the order of [`Role::ALL`].
-    program_ids: [u32; 3],
+    /// The programs. Shared: hanging them takes long, and entries are written meanwhile.
+    pub hooks: Arc<Hooks>,
     ports: Table<u32, Port>,
     sources: Sources,
     macs: Table<MacKey, SrcVal>,
@@ -83,21 +80,18 @@ impl Dataplane {
             counts: Counts::take(&mut object)?,
             last: Cells::take(&mut object, maps::LAST)?,
             rates: Cells::take(&mut object, maps::RATE)?,
-            attach_kind: AttachKind::Tcx,
-            program_ids,
-            object,
-            pins,
+            hooks: Arc::new(Hooks::new(pins, object, program_ids)),
         })
     }
 
     /// Names of the map directories of other layouts and versions.
     pub fn stale_layouts(&self) -> Result<Vec<String>, Error> {
-        self.pins.stale_layouts()
+        self.hooks.pins.stale_layouts()
     }
 
     /// Removes one of them, after every link has been attached again.
     pub fn remove_layout(&self, name: &str) -> Result<(), Error> {
-        self.pins.remove_layout(name)
+        self.hooks.pins.remove_layout(name)
     }
 
     /// The entries of the host veths, by ifindex.
@@ -259,7 +253,7 @@ impl Dataplane {
     }
 
     fn ring(&self, name: &'static str) -> Result<RingBuf<MapData>, Error> {
-        MapData::from_pin(self.pins.map(name))
+        MapData::from_pin(self.hooks.pins.map(name))
             .and_then(|data| RingBuf::try_from(aya::maps::Map::RingBuf(data)))
             .map_err(|e| failed(name, "opening", "*", e))
     }

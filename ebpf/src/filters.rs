@@ -1,9 +1,12 @@
-//! The tc filters on a device, read over netlink: aya attaches filters but does not list them.
+//! The tc filters on a device, over netlink: aya attaches filters but neither lists them nor removes their qdisc.
 //!
-//! Reads only. Layouts: `struct nlmsghdr` (16 bytes), `struct tcmsg` (20 bytes), attributes of
+//! Layouts: `struct nlmsghdr` (16 bytes), `struct tcmsg` (20 bytes), attributes of
 //! `linux/rtnetlink.h` and `linux/pkt_cls.h`.
 
-use std::{io, os::fd::AsRawFd as _};
+use std::{
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use nix::sys::{
     socket::{
@@ -22,11 +25,14 @@ pub(crate) struct Filter {
     pub(crate) program: Option<u32>,
 }
 
+const RTM_DELQDISC: u16 = 37;
 const RTM_NEWTFILTER: u16 = 44;
 const RTM_GETTFILTER: u16 = 46;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
+const NLM_F_REQUEST_ACK: u16 = 0x5;
+const TC_H_CLSACT: u32 = 0xffff_fff1;
 const TC_H_INGRESS: u32 = 0xffff_fff2;
 const TC_H_EGRESS: u32 = 0xffff_fff3;
 const TCA_OPTIONS: u16 = 2;
@@ -45,28 +51,50 @@ pub(crate) fn dump(ifindex: u32, ingress: bool) -> Result<Vec<Filter>, Error> {
     ask(ifindex, ingress).map_err(|source| Error::Filters { operation: "listing", ifindex, source })
 }
 
+/// Removes the clsact qdisc of a device if no filter is left in it: while it is there, nobody else can police the device
+/// ("File exists").
+pub(crate) fn remove_empty_qdisc(ifindex: u32) -> Result<(), Error> {
+    if !dump(ifindex, true)?.is_empty() || !dump(ifindex, false)?.is_empty() {
+        return Ok(());
+    }
+    let removed = socket_with(&request(RTM_DELQDISC, NLM_F_REQUEST_ACK, ifindex, TC_H_CLSACT))
+        .and_then(|fd| take_answers(&fd, &mut Vec::new()));
+    removed.map_err(|source| Error::Filters { operation: "removing the qdisc of", ifindex, source })
+}
+
 fn ask(ifindex: u32, ingress: bool) -> io::Result<Vec<Filter>> {
+    let parent = if ingress { TC_H_INGRESS } else { TC_H_EGRESS };
+    let fd = socket_with(&request(RTM_GETTFILTER, NLM_F_REQUEST_DUMP, ifindex, parent))?;
+    let mut filters = Vec::new();
+    take_answers(&fd, &mut filters)?;
+    Ok(filters)
+}
+
+/// A socket on which a request is on its way.
+fn socket_with(request: &[u8]) -> io::Result<OwnedFd> {
     let fd =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(RECEIVE_SECONDS))?;
-    sendto(fd.as_raw_fd(), &request(ifindex, ingress), &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
-    let mut filters = Vec::new();
+    sendto(fd.as_raw_fd(), request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+    Ok(fd)
+}
+
+fn take_answers(fd: &OwnedFd, filters: &mut Vec<Filter>) -> io::Result<()> {
     let mut buffer = vec![0; RECEIVE_BYTES];
     loop {
         let len = recv(fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        if take_messages(buffer.get(..len).unwrap_or_default(), &mut filters)? {
-            return Ok(filters);
+        if take_messages(buffer.get(..len).unwrap_or_default(), filters)? {
+            return Ok(());
         }
     }
 }
 
-fn request(ifindex: u32, ingress: bool) -> Vec<u8> {
-    let parent = if ingress { TC_H_INGRESS } else { TC_H_EGRESS };
+fn request(kind: u16, flags: u16, ifindex: u32, parent: u32) -> Vec<u8> {
     let len = u32::try_from(NLMSGHDR_LEN + TCMSG_LEN).unwrap_or(0);
     let mut bytes = Vec::with_capacity(NLMSGHDR_LEN + TCMSG_LEN);
     bytes.extend(len.to_ne_bytes());
-    bytes.extend(RTM_GETTFILTER.to_ne_bytes());
-    bytes.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
     bytes.extend([0; 8]); // sequence, port: the socket has one request only
     bytes.extend([0; 4]); // family and padding
     bytes.extend(ifindex.to_ne_bytes());
@@ -139,7 +167,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::{
-        Filter, NLMSG_DONE, NLMSG_ERROR, RTM_NEWTFILTER, TCA_BPF_ID, TCA_OPTIONS, request, take_messages,
+        Filter, NLM_F_REQUEST_DUMP, NLMSG_DONE, NLMSG_ERROR, RTM_GETTFILTER, RTM_NEWTFILTER, TC_H_INGRESS,
+        TCA_BPF_ID, TCA_OPTIONS, request, take_messages,
     };
 
     fn message(kind: u16, body: &[u8]) -> Vec<u8> {
@@ -205,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_request_is_as_long_as_it_says() {
-        let bytes = request(7, true);
+        let bytes = request(RTM_GETTFILTER, NLM_F_REQUEST_DUMP, 7, TC_H_INGRESS);
         assert_eq!((bytes.len(), bytes[..4].to_vec()), (36, 36u32.to_ne_bytes().to_vec()));
     }
 }

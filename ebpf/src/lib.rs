@@ -30,7 +30,7 @@ mod ring;
 mod table;
 
 pub use clock::ktime_ns;
-pub use dataplane::{AttachKind, Attached, Attachment, Dataplane, TestRun};
+pub use dataplane::{AttachKind, Attached, Attachment, Dataplane, Hooks, TestRun};
 pub use error::Error;
 pub use pins::Role;
 pub use ring::{DropRing, FactRing};

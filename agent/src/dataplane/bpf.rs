@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ebpf::{AttachKind, Dataplane, DropRing, Error, FactRing, Role};
+use ebpf::{AttachKind, Dataplane, DropRing, Error, FactRing, Hooks, Role};
 use ebpf_abi::{
     AddrKey, BridgeFlags, Counters, L2Key, Local, Offence, Port, SrcKey, SrcVal, Uplink, VlanKey, Watch, maps,
 };
@@ -21,16 +21,31 @@ pub struct Attached {
     pub ifindex: u32,
     /// `tcx` or `clsact`.
     pub kind: &'static str,
+    /// There is no better way to hang them on this kernel.
+    pub for_good: bool,
     /// A program of somebody else runs before ours, where it could change what we judge.
     pub foreign_before: bool,
     /// A program of somebody else is on one of the hooks.
     pub foreign: bool,
 }
 
+/// How programs are to be hung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// Without waiting for a grace period of the kernel: swapped in their TCX links where there are some, else by
+    /// clsact (0.2 ms for both; two new TCX links take 24 ms, RTNL lock held; 6.18, HZ=250).
+    AtOnce,
+    /// For good: by TCX, which nobody takes off by accident and which leaves clsact to OVS' policing.
+    ForGood,
+}
+
 /// The door to the maps and programs.
 pub struct Bpf {
     // A lock, not a task: every call is one or a few short system calls, and a reader must not wait for a pass.
     dataplane: Mutex<Dataplane>,
+    // Beside the lock: hanging a program takes milliseconds.
+    hooks: Arc<Hooks>,
+    has_tcx: bool,
     max_endpoints: u32,
 }
 
@@ -43,53 +58,58 @@ impl Bpf {
             tracing::info!(%layout, "maps of another version removed; they are filled anew from the ledger");
             dataplane.remove_layout(&layout)?;
         }
-        Ok(Self { dataplane: Mutex::new(dataplane), max_endpoints })
+        let hooks = Arc::clone(&dataplane.hooks);
+        let has_tcx = hooks.has_tcx();
+        Ok(Self { dataplane: Mutex::new(dataplane), hooks, has_tcx, max_endpoints })
     }
 
-    /// Hangs both programs on a host veth, or swaps them in the links that hang there already.
-    pub fn attach(&self, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
-        let attached = self.lock().attach_pod(ifindex, ifname)?;
-        Ok(Attached {
-            ifindex,
-            kind: kind(attached.kind),
-            foreign_before: attached.foreign_before,
-            foreign: attached.foreign_any,
-        })
+    /// Hangs both programs on a host veth, or swaps them where they hang already.
+    pub fn attach(&self, ifindex: u32, ifname: &str, haste: Haste) -> Result<Attached, Error> {
+        let at_once = haste == Haste::AtOnce && !self.hooks.is_linked(ifindex);
+        let kind = if at_once { AttachKind::Clsact } else { AttachKind::Tcx };
+        let attached = match self.hooks.attach_pod(ifindex, ifname, kind) {
+            // Somebody polices the device, and there is no room for a clsact qdisc.
+            Err(_) if at_once && self.has_tcx => self.hooks.attach_pod(ifindex, ifname, AttachKind::Tcx),
+            outcome => outcome,
+        }?;
+        Ok(self.described(ifindex, attached, attached.foreign_any))
     }
 
     /// How the programs hang there now; `None` if one of them is gone.
     pub fn inspect(&self, ifindex: u32, ifname: &str) -> Result<Option<Attached>, Error> {
-        let dataplane = self.lock();
-        let from = dataplane.inspect(Role::FromPod, ifindex, ifname)?;
-        let to = dataplane.inspect(Role::ToPod, ifindex, ifname)?;
-        Ok(from.zip(to).map(|(from, to)| Attached {
+        let from = self.hooks.inspect(Role::FromPod, ifindex, ifname)?;
+        let to = self.hooks.inspect(Role::ToPod, ifindex, ifname)?;
+        Ok(from.zip(to).map(|(from, to)| self.described(ifindex, from, from.foreign_any || to.foreign_any)))
+    }
+
+    fn described(&self, ifindex: u32, guard: ebpf::Attached, foreign: bool) -> Attached {
+        Attached {
             ifindex,
-            kind: kind(from.kind),
-            foreign_before: from.foreign_before,
-            foreign: from.foreign_any || to.foreign_any,
-        }))
+            kind: kind(guard.kind),
+            for_good: guard.kind == AttachKind::Tcx || !self.has_tcx,
+            foreign_before: guard.foreign_before,
+            foreign,
+        }
     }
 
     pub fn attach_uplink(&self, ifindex: u32, ifname: &str, uplink: Uplink) -> Result<(), Error> {
-        let mut dataplane = self.lock();
-        dataplane.set_uplink(ifindex, &uplink)?;
-        dataplane.attach_uplink(ifindex, ifname).map(drop)
+        self.lock().set_uplink(ifindex, &uplink)?;
+        self.hooks.attach_uplink(ifindex, ifname, AttachKind::Tcx).map(drop)
     }
 
     /// Takes the programs off a device; the device may be gone.
     pub fn detach(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
-        self.lock().detach(ifindex, ifname)
+        self.hooks.detach(ifindex, ifname)
     }
 
     pub fn detach_uplink(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
-        let mut dataplane = self.lock();
-        dataplane.detach(ifindex, ifname)?;
-        dataplane.remove_uplink(ifindex)
+        self.hooks.detach(ifindex, ifname)?;
+        self.lock().remove_uplink(ifindex)
     }
 
     /// The interfaces that have programs of ours, by index; the device may be gone.
     pub fn attached(&self) -> Result<Vec<u32>, Error> {
-        let mut indices: Vec<_> = self.lock().attachments()?.into_iter().map(|a| a.ifindex).collect();
+        let mut indices: Vec<_> = self.hooks.attachments()?.into_iter().map(|a| a.ifindex).collect();
         indices.dedup();
         Ok(indices)
     }

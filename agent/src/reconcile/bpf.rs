@@ -1,4 +1,7 @@
-//! Stage 2: the programs are attached and the map entries written, with the gate still closed.
+//! Stage 2: the map entries are written, with the gate still closed, and the programs are attached.
+//!
+//! A new endpoint's programs are ordered when its port has a number: while the kernel hangs them it holds the RTNL lock,
+//! which Open vSwitch needs to take the port in. Until both walls stand the host end is down, whatever comes first.
 //!
 //! The maps have one writer, this stage, so what was written last is known to be there. They are read once at the
 //! start, when a former agent's entries are in them, and after an error.
@@ -8,9 +11,10 @@ use std::sync::Arc;
 
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
-use crate::dataplane::bpf::{Attached, Bpf};
+use crate::dataplane::bpf::{Bpf, Haste};
+use crate::dataplane::hooks::{Order, Outcome};
 use crate::dataplane::links::HostVeths;
-use crate::limits::INSPECT;
+use crate::limits::{INSPECT, SETTLE_AFTER, SETTLE_PAUSE};
 use crate::model::{EndpointId, Mac, Phase, Stage, StageError};
 use crate::plan::accel;
 use crate::plan::bpf::{self as plan, Gateway, Tables};
@@ -59,35 +63,88 @@ impl Maps {
 }
 
 impl Reconciler {
-    /// Attaches the programs to every host end. At the first pass after a start this swaps them in their links; later
-    /// it looks now and then whether they still hang there, and what else does.
+    /// Orders the programs for every host end. At the first pass after a start this swaps them in their links; later it
+    /// has them looked at now and then: whether they still hang there, and what else does.
     pub(super) fn attach(&mut self, pass: &mut Pass) {
-        let mut failed = Vec::new();
-        for (id, work) in &pass.works {
+        // Programs of another layout bring maps which have to know the living before they count.
+        if self.maps.actual.is_none() {
+            return;
+        }
+        for id in pass.works.keys().cloned().collect::<Vec<_>>() {
+            self.recall(pass, &id, Stage::Bpf);
+            let Some(work) = pass.works.get_mut(&id) else { continue };
             let Some(ifindex) = work.ifindex else { continue };
-            let memory = self.memories.get_mut(id);
+            let memory = self.memories.get_mut(&id);
             let known = memory.attached.as_ref().is_some_and(|a| a.ifindex == ifindex);
-            if known && pass.now < memory.inspected + INSPECT {
-                continue;
+            if !known {
+                memory.attached = None;
+                work.wait(Stage::Bpf, "the programs are being attached");
             }
-            if memory.backs_off(Stage::Bpf, pass.now) {
-                failed.push((id.clone(), None));
-                continue;
-            }
-            match hang(&self.parts.bpf, ifindex, &work.entry.endpoint.host_ifname(), known) {
-                Ok(attached) => {
-                    memory.succeed(Stage::Bpf);
-                    memory.inspected = pass.now;
-                    memory.attached = Some(attached);
-                }
-                Err(error) => failed.push((id.clone(), Some(chain(&error)))),
+            let early = work.entry.phase != Phase::Live && work.ofport.is_none();
+            let looked_at = known && pass.now < memory.inspected + INSPECT;
+            let asked = memory.hooks_asked == Some(ifindex);
+            if !(early || looked_at || asked || memory.backs_off(Stage::Bpf, pass.now)) {
+                self.order(&id, ifindex, known, Haste::AtOnce);
             }
         }
-        for (id, error) in failed {
-            match error {
-                Some(text) => self.fail(pass, &id, Stage::Bpf, StageError::Guard(text)),
-                None => self.recall(pass, &id, Stage::Bpf),
+        self.settle_programs(pass);
+    }
+
+    /// In a quiet moment, one endpoint after the other: programs that were hung in haste are hung for good.
+    fn settle_programs(&mut self, pass: &mut Pass) {
+        let hasty = pass.works.keys().find_map(|id| {
+            let memory = self.memories.get(id)?;
+            let is_due = memory.opened_at.is_none_or(|at| pass.now >= at + SETTLE_AFTER);
+            let attached = memory.attached.as_ref().filter(|a| is_due && !a.for_good)?;
+            Some((id.clone(), attached.ifindex))
+        });
+        let Some((id, ifindex)) = hasty else { return };
+        pass.unsettled = true;
+        let adding = pass.works.values().any(|w| w.entry.phase != Phase::Live);
+        let asked =
+            pass.works.keys().any(|id| self.memories.get(id).is_some_and(|m| m.hooks_asked.is_some()));
+        let paused = pass.now < self.settled_at + SETTLE_PAUSE;
+        if !(adding || asked || paused || !pass.intent.removals.is_empty()) {
+            self.settled_at = pass.now;
+            self.order(&id, ifindex, true, Haste::ForGood);
+        }
+    }
+
+    fn order(&mut self, id: &EndpointId, ifindex: u32, known: bool, haste: Haste) {
+        if self.parts.hooks.ask(Order { ifindex, ifname: id.host_ifname(), known, haste }) {
+            self.memories.get_mut(id).hooks_asked = Some(ifindex);
+        }
+    }
+
+    /// Books what came of the orders since the last pass.
+    pub(super) fn attached(&mut self, pass: &mut Pass) {
+        for Outcome { ifindex, attached } in std::mem::take(&mut self.hung) {
+            let owner = pass.works.keys().find(|id| {
+                self.memories
+                    .get(id)
+                    .is_some_and(|m| m.hooks_asked == Some(ifindex) && m.ifindex == Some(ifindex))
+            });
+            let Some(id) = owner.cloned() else {
+                self.forget(ifindex);
+                continue;
+            };
+            let memory = self.memories.get_mut(&id);
+            memory.hooks_asked = None;
+            memory.inspected = pass.now;
+            match attached {
+                Ok(attached) => {
+                    memory.succeed(Stage::Bpf);
+                    memory.attached = Some(attached);
+                }
+                Err(text) => self.fail(pass, &id, Stage::Bpf, StageError::Guard(text)),
             }
+        }
+    }
+
+    /// The endpoint left while its programs were being hung: what was pinned for its interface is nobody's.
+    fn forget(&self, ifindex: u32) {
+        if let Err(error) = self.parts.bpf.detach(ifindex, "") {
+            tracing::warn!(ifindex, error = chain(&error), "pins of an interface that is gone stay");
         }
     }
 
@@ -157,9 +214,6 @@ impl Reconciler {
             let Some(memory) = self.memories.get(&work.entry.endpoint.id) else { continue };
             let Some(ifindex) = work.ifindex else { continue };
             let endpoint = &work.entry.endpoint;
-            if memory.attached.is_none() && work.entry.phase != Phase::Live {
-                continue;
-            }
             let bridge = bridges.get(&endpoint.bridge);
             attached.push(plan::Attached {
                 slot: work.entry.slot,
@@ -228,17 +282,6 @@ impl Reconciler {
         });
         known.collect()
     }
-}
-
-/// Looks at the programs where they are known to hang, and hangs them where they do not.
-fn hang(bpf: &Bpf, ifindex: u32, ifname: &str, known: bool) -> Result<Attached, ebpf::Error> {
-    if known && let Some(attached) = bpf.inspect(ifindex, ifname)? {
-        return Ok(attached);
-    }
-    if known {
-        tracing::warn!(%ifname, "somebody took the guard's programs off, hanging them there again");
-    }
-    bpf.attach(ifindex, ifname)
 }
 
 /// Reads the maps. Pins of interfaces that are gone are forgotten; programs on uplinks are to be hung there anew, since

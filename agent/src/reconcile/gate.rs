@@ -30,7 +30,8 @@ impl Reconciler {
 
     /// Sets the host ends up whose guard stands: by then both walls drop what the pod must not send.
     async fn raise_host_ends(&mut self, pass: &mut Pass) {
-        let guarded = pass.works.values().filter(|w| w.flowed && w.ifindex.is_some());
+        let attached = |w: &&Work| self.memories.get(w.id()).is_some_and(|m| m.attached.is_some());
+        let guarded = pass.works.values().filter(|w| w.flowed && w.ifindex.is_some()).filter(attached);
         let down = guarded.filter(|w| {
             let name = w.entry.endpoint.host_ifname();
             pass.veths.get(&name).is_none_or(|v| !v.is_up)

@@ -19,6 +19,8 @@ pub(super) struct Memory {
     /// The revision whose settings the pod's end has.
     pub(super) prepared: Option<Generation>,
     pub(super) attached: Option<Attached>,
+    /// The interface that the programs were last ordered for, until the outcome is there.
+    pub(super) hooks_asked: Option<u32>,
     /// When the programs were last looked at, on the boot clock.
     pub(super) inspected: Duration,
     /// The bridge was last seen on the userspace datapath.

@@ -21,6 +21,8 @@ pub(super) struct Pass {
     pub(super) faults: BTreeMap<String, String>,
     /// Something came to light that an earlier stage has to know.
     pub(super) again: bool,
+    /// Programs hang somewhere that wait for a quiet moment to be hung for good.
+    pub(super) unsettled: bool,
 }
 
 /// One endpoint in this pass.
@@ -71,6 +73,7 @@ impl Pass {
             outcomes: Arc::clone(&parts.outcomes.borrow_and_update()),
             faults: BTreeMap::new(),
             again: false,
+            unsettled: false,
             intent,
         }
     }
@@ -90,11 +93,10 @@ impl Reconciler {
         }
         self.close(&mut pass).await;
         self.links(&mut pass).await;
-        // Programs of another layout bring empty maps, which have to know the living before they count.
-        self.write_maps(&mut pass);
-        self.attach(&mut pass);
+        self.attached(&mut pass);
         self.write_maps(&mut pass);
         self.ports(&mut pass).await;
+        self.attach(&mut pass);
         self.flows(&mut pass).await;
         self.gate(&mut pass).await;
         self.removals(&mut pass).await;

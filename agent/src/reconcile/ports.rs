@@ -64,7 +64,7 @@ impl Reconciler {
             // Whatever is wrong with a stage before this one, the flows of a live endpoint stay.
             work.ofport = number.clone().ok().flatten();
         }
-        work.ifindex.filter(|_| memory.attached.is_some())?;
+        work.ifindex?;
         if let Some(why) = ovs.outage() {
             work.wait(Stage::Ports, format!("OVSDB is out of reach: {why}"));
             // The number that it had still holds as long as the switch runs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Reconciler;
 use super::pass::{Pass, Work};
+use crate::limits::SETTLE_PAUSE;
 use crate::model::{EndpointStatus, Phase, Stage, State, Status};
 
 impl Reconciler {
@@ -18,7 +19,7 @@ impl Reconciler {
             flows: self.tables.counts(),
             ..Status::default()
         };
-        let mut next: Option<Duration> = None;
+        let mut next = pass.unsettled.then_some(SETTLE_PAUSE);
         for (id, work) in &pass.works {
             let endpoint = self.endpoint_status(&pass, work);
             let wake = match &endpoint.state {

@@ -4,26 +4,32 @@
 //! priority and handle is replaced in place. Devices are looked up in the caller's netns, which is the
 //! host's.
 //!
-//! A clsact qdisc that was made here stays when our filter goes: another program may have begun to use it.
+//! A clsact qdisc goes with the last filter in it: while it is there, Open vSwitch cannot police the device.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use aya::programs::{
-    LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-    links::{FdLink, Link as _, PinnedLink},
-    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        links::{FdLink, Link as _, PinnedLink},
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
+    },
 };
 use nix::{
     libc,
     net::if_::{if_indextoname, if_nametoindex},
 };
 
-use super::{Dataplane, program_mut, program_name};
+use super::{program_mut, program_name};
 use crate::{
     Error, Role,
     error::Errno,
     filters, links,
-    pins::{Found, pin_error, remove},
+    pins::{Found, Pins, pin_error, remove},
 };
 
 /// Handle of our clsact filters. The number is ours by its look ("UP"), so a replace never hits another's.
@@ -62,23 +68,42 @@ pub struct Attachment {
     pub role: Role,
 }
 
-impl Dataplane {
-    /// Attaches the guard and the watch to a host veth.
-    pub fn attach_pod(&mut self, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
+/// The programs, and where they hang.
+///
+/// Apart from the maps, because a TCX attachment waits for an RCU grace period, some milliseconds, under the
+/// kernel's RTNL lock: whoever hangs programs must not hold up who writes entries. One call at a time; the
+/// kernel would take them one by one anyway.
+pub struct Hooks {
+    pub(super) pins: Pins,
+    object: Mutex<Ebpf>,
+    /// Kernel ids of the loaded programs, in the order of [`Role::ALL`].
+    program_ids: [u32; 3],
+}
+
+impl Hooks {
+    pub(super) fn new(pins: Pins, object: Ebpf, program_ids: [u32; 3]) -> Self {
+        Self { pins, object: Mutex::new(object), program_ids }
+    }
+
+    /// Attaches the guard and the watch to a host veth, by TCX where the kernel has it and `kind` asks for it.
+    ///
+    /// What hung there by the other kind is taken off once the new one is in place: no frame goes unseen, and one in
+    /// between may be judged twice.
+    pub fn attach_pod(&self, ifindex: u32, ifname: &str, kind: AttachKind) -> Result<Attached, Error> {
         // The watch first: once the guard hangs there, everything else does.
-        let watch = self.attach(Role::ToPod, ifindex, ifname)?;
-        let guard = self.attach(Role::FromPod, ifindex, ifname)?;
+        let watch = self.attach(Role::ToPod, ifindex, ifname, kind)?;
+        let guard = self.attach(Role::FromPod, ifindex, ifname, kind)?;
         Ok(Attached { foreign_any: guard.foreign_any || watch.foreign_any, ..guard })
     }
 
     /// Attaches the watch to a physical member of a bridge.
-    pub fn attach_uplink(&mut self, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
-        self.attach(Role::Uplink, ifindex, ifname)
+    pub fn attach_uplink(&self, ifindex: u32, ifname: &str, kind: AttachKind) -> Result<Attached, Error> {
+        self.attach(Role::Uplink, ifindex, ifname, kind)
     }
 
     /// Takes every program of ours off a device, or removes its pins if the device is gone. A name that is
     /// empty or out of date does no harm: the device is then found by its index.
-    pub fn detach(&mut self, ifindex: u32, ifname: &str) -> Result<(), Error> {
+    pub fn detach(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
         let here = self.pins.found()?.into_iter().filter(|f| f.ifindex == ifindex);
         for Found { role, clsact, .. } in here {
             if clsact {
@@ -118,15 +143,25 @@ impl Dataplane {
         }))
     }
 
-    /// Chooses how programs are attached from now on, where the kernel leaves a choice. The default is TCX
-    /// with clsact as the fallback; clsact is for tests of that path on newer kernels.
-    pub fn attach_by(&mut self, kind: AttachKind) {
-        self.attach_kind = kind;
+    /// Whether the kernel has TCX (6.6 and later).
+    pub fn has_tcx(&self) -> bool {
+        !SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_err_and(|e| lacks_tcx(&e))
     }
 
-    fn attach(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<Attached, Error> {
+    /// Whether programs of ours hang in TCX links there, be they of this agent or of an earlier one: swapping the
+    /// program in a link takes some microseconds.
+    pub fn is_linked(&self, ifindex: u32) -> bool {
+        [Role::FromPod, Role::ToPod].into_iter().all(|role| self.pins.link(ifindex, role).exists())
+    }
+
+    pub(super) fn object(&self) -> MutexGuard<'_, Ebpf> {
+        // A panic in the middle of an attachment leaves the object as it was: links live in the kernel.
+        self.object.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attach(&self, role: Role, ifindex: u32, ifname: &str, kind: AttachKind) -> Result<Attached, Error> {
         check_device(ifindex, ifname)?;
-        if self.attach_kind == AttachKind::Tcx && self.attach_tcx(role, ifindex, ifname)? {
+        if kind == AttachKind::Tcx && self.attach_tcx(role, ifindex, ifname)? {
             if self.pins.clsact_mark(ifindex, role).exists() {
                 self.detach_clsact(role, ifindex, ifname)?;
             }
@@ -141,12 +176,13 @@ impl Dataplane {
     }
 
     /// Swaps the program in the pinned link, or makes the link. `false`: this kernel has no TCX.
-    fn attach_tcx(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<bool, Error> {
+    fn attach_tcx(&self, role: Role, ifindex: u32, ifname: &str) -> Result<bool, Error> {
         let path = self.pins.link(ifindex, role);
         if path.exists() && self.swap(role, ifindex, ifname)? {
             return Ok(true);
         }
-        let program = program_mut(&mut self.object, role)?;
+        let mut object = self.object();
+        let program = program_mut(&mut object, role)?;
         let order = if on_ingress(role) { LinkOrder::first() } else { LinkOrder::last() };
         let id = match program.attach_with_options(ifname, hook(role), TcAttachOptions::TcxOrder(order)) {
             Ok(id) => id,
@@ -160,12 +196,13 @@ impl Dataplane {
     }
 
     /// Puts the present program into the pinned link. `false`: the link had lost its device and is gone.
-    fn swap(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<bool, Error> {
+    fn swap(&self, role: Role, ifindex: u32, ifname: &str) -> Result<bool, Error> {
         let path = self.pins.link(ifindex, role);
         let pinned = PinnedLink::from_pin(&path).map_err(|e| Error::link("opening", role, ifindex, e))?;
         let link = SchedClassifierLink::try_from(FdLink::from(pinned))
             .map_err(|e| Error::link("opening", role, ifindex, e))?;
-        let program = program_mut(&mut self.object, role)?;
+        let mut object = self.object();
+        let program = program_mut(&mut object, role)?;
         match program.attach_to_link(link) {
             Ok(id) => {
                 // Dropping the link closes a descriptor; the pin keeps the link itself.
@@ -180,7 +217,7 @@ impl Dataplane {
         }
     }
 
-    fn attach_clsact(&mut self, role: Role, ifindex: u32, ifname: &str) -> Result<(), Error> {
+    fn attach_clsact(&self, role: Role, ifindex: u32, ifname: &str) -> Result<(), Error> {
         let fail = |e: ProgramError| attach_error(role, ifindex, ifname, e);
         match tc::qdisc_add_clsact(ifname) {
             Err(e) if e.errno() != Some(libc::EEXIST) => return Err(attach_error(role, ifindex, ifname, e)),
@@ -195,7 +232,8 @@ impl Dataplane {
             _ => {}
         }
         let options = NlOptions { priority: priority(role), handle: HANDLE, classid: None };
-        let program = program_mut(&mut self.object, role)?;
+        let mut object = self.object();
+        let program = program_mut(&mut object, role)?;
         let id = match program.attach_with_options(ifname, hook(role), TcAttachOptions::Netlink(options)) {
             Ok(id) => id,
             Err(e) if e.errno() == Some(libc::EEXIST) => {
@@ -225,7 +263,11 @@ impl Dataplane {
                 _ => {}
             }
         }
-        remove(&self.pins.clsact_mark(ifindex, role), |p| fs::remove_dir(p))
+        remove(&self.pins.clsact_mark(ifindex, role), |p| fs::remove_dir(p))?;
+        match present_name(ifindex, ifname) {
+            Some(_) => filters::remove_empty_qdisc(ifindex),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use aya::programs::{TestRun as _, TestRunOptions};
 
-use super::{Dataplane, OBJECT, program, program_name};
+use super::{Dataplane, Hooks, OBJECT, program, program_name};
 use crate::{Error, Role};
 
 /// Size of `struct __sk_buff` up to the last field that kernel 5.10 knows.
@@ -21,7 +21,7 @@ pub struct TestRun {
     pub mean_ns: u64,
 }
 
-impl Dataplane {
+impl Hooks {
     /// Runs a program on a frame as if it came from `ifindex`, which must exist in the caller's netns.
     ///
     /// The kernel refuses frames below 14 bytes, and IPv4 and IPv6 frames shorter than their fixed header;
@@ -29,7 +29,8 @@ impl Dataplane {
     pub fn test_run(&self, role: Role, frame: &[u8], ifindex: u32, repeat: u32) -> Result<TestRun, Error> {
         let mut context = [0; CONTEXT_LEN];
         context[IFINDEX_AT..IFINDEX_AT + 4].copy_from_slice(&ifindex.to_ne_bytes());
-        let result = program(&self.object, role)?
+        let object = self.object();
+        let result = program(&object, role)?
             .test_run(TestRunOptions {
                 data_in: Some(frame),
                 ctx_in: Some(&context),
@@ -47,13 +48,16 @@ impl Dataplane {
 
     /// How many instructions the verifier walked for a program (kernels from 5.16 tell).
     pub fn verified_instructions(&self, role: Role) -> Result<Option<u32>, Error> {
-        let program = program(&self.object, role)?;
+        let object = self.object();
+        let program = program(&object, role)?;
         let info = program
             .info()
             .map_err(|source| Error::LoadProgram { program: program_name(role), source: Box::new(source) })?;
         Ok(info.verified_instruction_count())
     }
+}
 
+impl Dataplane {
     /// Bytes of the embedded object.
     pub fn object_len() -> usize {
         OBJECT.len()

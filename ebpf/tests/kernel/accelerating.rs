@@ -3,7 +3,7 @@
 use std::{net::UdpSocket, time::Duration};
 
 use ebpf::{
-    Dataplane, Role,
+    AttachKind, Dataplane, Role,
     abi::{BridgeFlags, Counter, L2Key, Local, LocalFlags, Mode, Port, PortFlags, TRUNK},
     corpus::{self, build},
 };
@@ -48,7 +48,7 @@ fn a_plain_frame_to_a_neighbour_goes_past_the_bridge_and_is_counted_on_both_side
         let (mut d, a, b) = (lab.open(), Pod::new(1), Pod::new(2));
         allow(&mut d, [&a, &b]);
         let frame = datagram(&a);
-        assert_eq!(d.test_run(Role::FromPod, &frame, a.ifindex, 3).unwrap().verdict, REDIRECT);
+        assert_eq!(d.hooks.test_run(Role::FromPod, &frame, a.ifindex, 3).unwrap().verdict, REDIRECT);
         let (tx, rx) = (d.counters(a.slot).unwrap(), d.counters(b.slot).unwrap());
         let bytes = 3 * frame.len() as u64;
         assert_eq!(
@@ -89,7 +89,7 @@ fn only_plain_unicast_frames_that_the_guard_lets_pass_take_the_way() {
             if !readable || case.frame[..6] != a.id.other_mac {
                 continue;
             }
-            let verdict = d.test_run(Role::FromPod, &case.frame, a.ifindex, 1).unwrap().verdict;
+            let verdict = d.hooks.test_run(Role::FromPod, &case.frame, a.ifindex, 1).unwrap().verdict;
             if expected.contains(&case.name) {
                 assert_eq!(verdict, REDIRECT, "{}", case.name);
             }
@@ -115,7 +115,7 @@ fn only_plain_unicast_frames_that_the_guard_lets_pass_take_the_way() {
             }
         }
         let group = build::ethernet(build::BROADCAST, a.id.mac, 0x0800, &datagram(&a)[14..]);
-        assert_eq!(d.test_run(Role::FromPod, &group, a.ifindex, 1).unwrap().verdict, NEXT);
+        assert_eq!(d.hooks.test_run(Role::FromPod, &group, a.ifindex, 1).unwrap().verdict, NEXT);
     });
 }
 
@@ -177,11 +177,19 @@ fn each_condition_alone_switches_it_off() {
         for (what, change, expected) in changes {
             allow(&mut d, [&a, &b]);
             change(&mut d, &a, &b);
-            assert_eq!(d.test_run(Role::FromPod, &frame, a.ifindex, 1).unwrap().verdict, expected, "{what}");
+            assert_eq!(
+                d.hooks.test_run(Role::FromPod, &frame, a.ifindex, 1).unwrap().verdict,
+                expected,
+                "{what}"
+            );
         }
         allow(&mut d, [&a, &b]);
         let to_itself = build::ethernet(a.id.mac, a.id.mac, 0x0800, &frame[14..]);
-        assert_eq!(d.test_run(Role::FromPod, &to_itself, a.ifindex, 1).unwrap().verdict, NEXT, "to itself");
+        assert_eq!(
+            d.hooks.test_run(Role::FromPod, &to_itself, a.ifindex, 1).unwrap().verdict,
+            NEXT,
+            "to itself"
+        );
     });
 }
 
@@ -190,7 +198,7 @@ fn a_datagram_reaches_the_neighbours_socket_without_any_bridge() {
     in_lab(|lab| {
         let (mut d, a, b) = (lab.open(), Pod::new(1), Pod::new(2));
         for (me, other) in [(&a, &b), (&b, &a)] {
-            d.attach_pod(me.ifindex, &me.ifname).unwrap();
+            d.hooks.attach_pod(me.ifindex, &me.ifname, AttachKind::Tcx).unwrap();
             let (own, theirs, [.., n]) = (me.id.ip4, other.id.ip4, other.id.mac);
             me.run(move || {
                 ip(&format!("addr add {}/24 dev eth0", std::net::Ipv4Addr::from(own)));

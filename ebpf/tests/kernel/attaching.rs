@@ -9,7 +9,7 @@ use std::{
 
 use ebpf::{AttachKind, Attached, Attachment, Dataplane, Error, Role, abi::Reason, corpus};
 
-use crate::lab::{Lab, MAX_ENDPOINTS, Pod, chain, eventually, in_lab, ip, native_kind, open_at};
+use crate::lab::{Lab, MAX_ENDPOINTS, Pod, chain, eventually, in_lab, ip, native_kind, open_at, run};
 
 fn alone(kind: AttachKind) -> Attached {
     Attached { kind, foreign_before: false, foreign_any: false }
@@ -46,11 +46,10 @@ fn attaching_twice_is_attaching_once() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
             let mut dataplane = lab.open();
-            dataplane.attach_by(kind);
             let pod = Pod::new(1);
             dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
             for _ in 0..3 {
-                assert_eq!(dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap(), alone(kind));
+                assert_eq!(dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap(), alone(kind));
                 guards(&dataplane, &pod);
             }
             assert_eq!(pins(lab).len(), 2);
@@ -64,9 +63,8 @@ fn the_guard_goes_on_without_the_agent() {
         in_lab(move |lab| {
             let pod = Pod::new(1);
             let mut dataplane = lab.open();
-            dataplane.attach_by(kind);
             dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
-            dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+            dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap();
             drop(dataplane);
             let (spoof, honest) = spoof_and_honest(&pod);
             pod.send(&spoof);
@@ -87,9 +85,8 @@ fn a_restart_swaps_the_programs_and_misses_no_frame() {
         in_lab(move |lab| {
             let pod = Pod::new(1);
             let mut dataplane = lab.open();
-            dataplane.attach_by(kind);
             dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
-            dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+            dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap();
             let (_, honest) = spoof_and_honest(&pod);
             let (stop, mut sent) = (AtomicBool::new(false), 0);
             thread::scope(|scope| {
@@ -98,10 +95,9 @@ fn a_restart_swaps_the_programs_and_misses_no_frame() {
                     frames.count() as u64
                 });
                 for _ in 0..RESTARTS {
-                    let mut next = lab.open();
-                    next.attach_by(kind);
-                    assert_eq!(next.attach_pod(pod.ifindex, &pod.ifname).unwrap(), alone(kind));
-                    let old = dataplane.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap();
+                    let next = lab.open();
+                    assert_eq!(next.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap(), alone(kind));
+                    let old = dataplane.hooks.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap();
                     assert_eq!(old, None, "the program of the agent before is gone");
                     dataplane = next;
                 }
@@ -120,13 +116,13 @@ fn a_restart_swaps_the_programs_and_misses_no_frame() {
 fn a_link_that_lost_its_device_is_replaced() {
     in_lab(|lab| {
         let pod = Pod::new(1);
-        let mut dataplane = lab.open();
-        dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+        let dataplane = lab.open();
+        dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         ip(&format!("link del {}", pod.ifname));
-        assert_eq!(dataplane.attachments().unwrap().len(), 2, "the pins outlive the device");
+        assert_eq!(dataplane.hooks.attachments().unwrap().len(), 2, "the pins outlive the device");
         // The kernel counts ifindexes up; given by hand, the old one comes back.
         ip(&format!("link add {} index {} type veth peer name other", pod.ifname, pod.ifindex));
-        let attached = dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+        let attached = dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         assert_eq!(attached, alone(native_kind()));
     });
 }
@@ -141,8 +137,7 @@ fn tcx_takes_over_from_clsact_and_back() {
         let mut dataplane = lab.open();
         dataplane.set_port(pod.ifindex, &pod.port()).unwrap();
         for kind in [AttachKind::Clsact, AttachKind::Tcx, AttachKind::Clsact, AttachKind::Tcx] {
-            dataplane.attach_by(kind);
-            assert_eq!(dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap(), alone(kind));
+            assert_eq!(dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap(), alone(kind));
             guards(&dataplane, &pod);
             assert_eq!(pins(lab).len(), 2, "{:?}", pins(lab));
         }
@@ -156,22 +151,27 @@ fn foreign_programs_are_seen_and_ours_comes_first() {
     }
     in_lab(|lab| {
         let pod = Pod::new(1);
-        let (mut ours, mut foreign) = (lab.open(), lab.open_foreign());
-        foreign.attach_pod(pod.ifindex, &pod.ifname).unwrap();
-        let attached = ours.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+        let (ours, foreign) = (lab.open(), lab.open_foreign());
+        foreign.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
+        let attached = ours.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         assert_eq!(attached, Attached { kind: AttachKind::Tcx, foreign_before: false, foreign_any: true });
-        foreign.detach(pod.ifindex, &pod.ifname).unwrap();
-        assert_eq!(ours.attach_pod(pod.ifindex, &pod.ifname).unwrap(), alone(AttachKind::Tcx));
-        foreign.attach_pod(pod.ifindex, &pod.ifname).unwrap();
-        let attached = ours.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap().unwrap();
+        foreign.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
+        assert_eq!(
+            ours.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap(),
+            alone(AttachKind::Tcx)
+        );
+        foreign.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
+        let attached = ours.hooks.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap().unwrap();
         assert!(attached.foreign_before && attached.foreign_any, "it went before ours: {attached:?}");
-        foreign.detach(pod.ifindex, &pod.ifname).unwrap();
-        foreign.attach_by(AttachKind::Clsact);
-        foreign.attach_pod(pod.ifindex, &pod.ifname).unwrap();
-        let attached = ours.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap().unwrap();
+        foreign.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
+        foreign.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Clsact).unwrap();
+        let attached = ours.hooks.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap().unwrap();
         assert!(!attached.foreign_before && attached.foreign_any, "clsact runs behind TCX: {attached:?}");
-        ours.attach_pod(pod.ifindex, &pod.ifname).unwrap();
-        assert!(foreign.inspect(Role::ToPod, pod.ifindex, &pod.ifname).unwrap().is_some(), "left alone");
+        ours.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
+        assert!(
+            foreign.hooks.inspect(Role::ToPod, pod.ifindex, &pod.ifname).unwrap().is_some(),
+            "left alone"
+        );
     });
 }
 
@@ -180,15 +180,15 @@ fn detaching_leaves_nothing_behind() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
             let pod = Pod::new(1);
-            let mut dataplane = lab.open();
-            dataplane.attach_by(kind);
-            dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
-            dataplane.detach(pod.ifindex, &pod.ifname).unwrap();
+            let dataplane = lab.open();
+            dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap();
+            dataplane.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
             for role in [Role::FromPod, Role::ToPod] {
-                assert_eq!(dataplane.inspect(role, pod.ifindex, &pod.ifname).unwrap(), None);
+                assert_eq!(dataplane.hooks.inspect(role, pod.ifindex, &pod.ifname).unwrap(), None);
             }
-            assert_eq!(dataplane.attachments().unwrap(), []);
-            dataplane.detach(pod.ifindex, &pod.ifname).unwrap();
+            assert_eq!(dataplane.hooks.attachments().unwrap(), []);
+            assert!(!run("tc", &format!("qdisc show dev {}", pod.ifname)).contains("clsact"));
+            dataplane.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
             assert_eq!(dataplane.counters(0).unwrap().dropped(Reason::Unbound), 0);
             pod.send(&spoof_and_honest(&pod).1);
             assert_eq!(dataplane.counters(0).unwrap().dropped(Reason::Unbound), 0, "no program is there");
@@ -200,11 +200,10 @@ fn detaching_leaves_nothing_behind() {
 fn a_device_is_detached_by_its_index_where_its_name_is_not_known() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
-            let (pod, mut dataplane) = (Pod::new(1), lab.open());
-            dataplane.attach_by(kind);
-            dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
-            dataplane.detach(pod.ifindex, "").unwrap();
-            assert_eq!(dataplane.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap(), None);
+            let (pod, dataplane) = (Pod::new(1), lab.open());
+            dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap();
+            dataplane.hooks.detach(pod.ifindex, "").unwrap();
+            assert_eq!(dataplane.hooks.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap(), None);
         });
     }
 }
@@ -214,10 +213,9 @@ fn what_hangs_on_a_vanished_device_is_listed_and_unpinned() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {
             let (pod, uplink) = (Pod::new(1), Pod::new(2));
-            let mut dataplane = lab.open();
-            dataplane.attach_by(kind);
-            dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
-            dataplane.attach_uplink(uplink.ifindex, &uplink.ifname).unwrap();
+            let dataplane = lab.open();
+            dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap();
+            dataplane.hooks.attach_uplink(uplink.ifindex, &uplink.ifname, kind).unwrap();
             ip(&format!("link del {}", pod.ifname));
             let at = |ifindex, role| Attachment { ifindex, role };
             let all = vec![
@@ -226,10 +224,10 @@ fn what_hangs_on_a_vanished_device_is_listed_and_unpinned() {
                 at(uplink.ifindex, Role::Uplink),
             ];
             let next = lab.open();
-            assert_eq!(next.attachments().unwrap(), all);
-            dataplane.detach(pod.ifindex, &pod.ifname).unwrap();
-            assert_eq!(next.attachments().unwrap(), all[2..]);
-            dataplane.detach(uplink.ifindex, &uplink.ifname).unwrap();
+            assert_eq!(next.hooks.attachments().unwrap(), all);
+            dataplane.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
+            assert_eq!(next.hooks.attachments().unwrap(), all[2..]);
+            dataplane.hooks.detach(uplink.ifindex, &uplink.ifname).unwrap();
             assert_eq!(pins(lab), Vec::<PathBuf>::new());
         });
     }
@@ -240,8 +238,8 @@ fn a_device_with_a_dot_in_its_name_can_be_an_uplink() {
     in_lab(|lab| {
         ip("link add bond0.100 type veth peer name member");
         let ifindex = nix::net::if_::if_nametoindex("bond0.100").unwrap();
-        let mut dataplane = lab.open();
-        let attached = dataplane.attach_uplink(ifindex, "bond0.100").unwrap();
+        let dataplane = lab.open();
+        let attached = dataplane.hooks.attach_uplink(ifindex, "bond0.100", AttachKind::Tcx).unwrap();
         assert_eq!(attached, alone(native_kind()));
     });
 }
@@ -250,15 +248,15 @@ fn a_device_with_a_dot_in_its_name_can_be_an_uplink() {
 fn a_name_that_belongs_to_another_device_is_refused() {
     in_lab(|lab| {
         let pod = Pod::new(1);
-        let mut dataplane = lab.open();
-        let wrong = dataplane.attach_pod(pod.ifindex + 1, &pod.ifname).unwrap_err();
+        let dataplane = lab.open();
+        let wrong = dataplane.hooks.attach_pod(pod.ifindex + 1, &pod.ifname, AttachKind::Tcx).unwrap_err();
         assert_eq!(
             chain(&wrong),
             format!("device veth1 has ifindex {}, expected {}", pod.ifindex, pod.ifindex + 1)
         );
-        let gone = dataplane.attach_pod(pod.ifindex, "nowhere").unwrap_err();
+        let gone = dataplane.hooks.attach_pod(pod.ifindex, "nowhere", AttachKind::Tcx).unwrap_err();
         assert!(matches!(gone, Error::Device { found: None, .. }), "{gone}");
-        assert_eq!(dataplane.attachments().unwrap(), []);
+        assert_eq!(dataplane.hooks.attachments().unwrap(), []);
     });
 }
 
@@ -268,13 +266,16 @@ fn a_new_layout_swaps_the_programs_in_the_old_links() {
         let pod = Pod::new(1);
         let mut old = lab.open();
         old.set_port(pod.ifindex, &pod.port()).unwrap();
-        old.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+        old.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         let mut new = open_at(&lab.bpf_dir(), MAX_ENDPOINTS * 2);
         assert!(new.ports().unwrap().is_empty(), "new maps are empty");
         let stale = new.stale_layouts().unwrap();
         assert_eq!(stale.len(), 1, "{stale:?}");
         new.set_port(pod.ifindex, &pod.port()).unwrap();
-        assert_eq!(new.attach_pod(pod.ifindex, &pod.ifname).unwrap(), alone(native_kind()));
+        assert_eq!(
+            new.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap(),
+            alone(native_kind())
+        );
         new.remove_layout(&stale[0]).unwrap();
         assert_eq!(new.stale_layouts().unwrap(), Vec::<String>::new());
         guards(&new, &pod);

@@ -1,7 +1,7 @@
 //! The corpus against the programs: once by test run, once through a real veth.
 
 use ebpf::{
-    Dataplane, Role,
+    AttachKind, Dataplane, Role,
     abi::{Counters, MacKey, Mode, Port, PortFlags, Reason, SrcKey, SrcVal, Stage, TRUNK, VlanKey},
     corpus::{
         self, Case, EXPIRED_IP4, Kind, LISTED_MAC, LISTED_PREFIX4, LISTED_PREFIX6, TRUNK_VLANS, Verdict,
@@ -21,7 +21,8 @@ fn every_frame_of_the_corpus_gets_its_verdict_and_its_reason() {
         let mut wrong = Vec::new();
         for case in corpus::cases(&pod.id).iter().filter(|c| can_test_run(c)) {
             dress(&mut dataplane, &pod, case.kind);
-            let verdict = dataplane.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).map(|r| r.verdict);
+            let verdict =
+                dataplane.hooks.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).map(|r| r.verdict);
             let counted = outcome(&dataplane.counters(pod.slot).unwrap());
             let expected = (if case.ebpf == Verdict::Pass { NEXT } else { SHOT }, Some(case.ebpf));
             if verdict.as_ref().ok() != Some(&expected.0) || counted != expected.1 {
@@ -40,7 +41,7 @@ fn every_frame_that_a_pod_really_sends_is_counted_under_its_reason() {
     in_lab(|lab| {
         let mut dataplane = lab.open();
         let pod = Pod::new(1);
-        dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+        dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         let mut wrong = Vec::new();
         for case in corpus::cases(&pod.id) {
             dress(&mut dataplane, &pod, case.kind);
@@ -66,7 +67,7 @@ fn an_observed_endpoint_is_counted_and_passes() {
         for case in corpus::cases(&pod.id).iter().filter(|c| can_test_run(c) && c.kind == Kind::Dual) {
             dress(&mut dataplane, &pod, case.kind);
             dataplane.set_port(pod.ifindex, &Port { mode: Mode::OBSERVE, ..pod.port() }).unwrap();
-            let run = dataplane.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).unwrap();
+            let run = dataplane.hooks.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).unwrap();
             assert_eq!(run.verdict, NEXT, "{}", case.name);
             assert_eq!(outcome(&dataplane.counters(pod.slot).unwrap()), Some(case.ebpf), "{}", case.name);
         }
@@ -82,7 +83,7 @@ fn on_the_userspace_datapath_every_frame_ends_here_under_its_real_verdict() {
             dress(&mut dataplane, &pod, case.kind);
             let flags = PortFlags::USERSPACE_DP | PortFlags::ACCEL;
             dataplane.set_port(pod.ifindex, &Port { flags, ..pod.port() }).unwrap();
-            let run = dataplane.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).unwrap();
+            let run = dataplane.hooks.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).unwrap();
             assert_eq!(run.verdict, SHOT, "{}", case.name);
             assert_eq!(outcome(&dataplane.counters(pod.slot).unwrap()), Some(case.ebpf), "{}", case.name);
         }
@@ -105,7 +106,10 @@ fn a_closed_gate_drops_what_an_open_one_lets_pass() {
         ] {
             dataplane.zero_counters(pod.slot).unwrap();
             dataplane.set_port(pod.ifindex, &port).unwrap();
-            assert_eq!(dataplane.test_run(Role::FromPod, &honest, pod.ifindex, 1).unwrap().verdict, verdict);
+            assert_eq!(
+                dataplane.hooks.test_run(Role::FromPod, &honest, pod.ifindex, 1).unwrap().verdict,
+                verdict
+            );
             assert_eq!(outcome(&dataplane.counters(pod.slot).unwrap()), Some(counted));
         }
     });
@@ -117,7 +121,7 @@ fn a_device_without_an_entry_drops_everything_under_slot_zero() {
         let dataplane = lab.open();
         let pod = Pod::new(1);
         let honest = corpus::cases(&pod.id).swap_remove(0).frame;
-        let run = dataplane.test_run(Role::FromPod, &honest, pod.ifindex, 1).unwrap();
+        let run = dataplane.hooks.test_run(Role::FromPod, &honest, pod.ifindex, 1).unwrap();
         assert_eq!(run.verdict, SHOT);
         assert_eq!(dataplane.counters(0).unwrap().dropped(Reason::Unbound), 1);
         let last = dataplane.last(0).unwrap().expect("it was kept");
@@ -135,7 +139,7 @@ fn the_last_offender_is_kept_with_the_head_of_its_frame() {
         let before = ebpf::ktime_ns();
         for case in corpus::cases(&pod.id).iter().filter(|c| can_test_run(c) && c.kind == Kind::Dual) {
             let Verdict::Drop(reason) = case.ebpf else { continue };
-            dataplane.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).unwrap();
+            dataplane.hooks.test_run(Role::FromPod, &case.frame, pod.ifindex, 1).unwrap();
             let last = dataplane.last(pod.slot).unwrap().expect("it was dropped");
             assert_eq!(last.reason(), Some(reason), "{}", case.name);
             assert_eq!(last.head(), &case.frame[..case.frame.len().min(64)], "{}", case.name);
@@ -153,7 +157,7 @@ fn a_storm_of_drops_fills_the_ring_no_faster_than_its_rate() {
         dress(&mut dataplane, &pod, Kind::Dual);
         let mut drops = dataplane.drops().unwrap();
         let spoof = corpus::build::ethernet(pod.id.other_mac, pod.id.other_mac, 0x0800, &[0x45; 40]);
-        dataplane.test_run(Role::FromPod, &spoof, pod.ifindex, 1000).unwrap();
+        dataplane.hooks.test_run(Role::FromPod, &spoof, pod.ifindex, 1000).unwrap();
         let told: Vec<_> = std::iter::from_fn(|| drops.next()).collect();
         assert_eq!(dataplane.counters(pod.slot).unwrap().dropped(Reason::Mac), 1000);
         assert!((10..=20).contains(&told.len()), "{} records", told.len());

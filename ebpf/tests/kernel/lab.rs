@@ -215,13 +215,14 @@ pub(crate) fn ip(args: &str) {
     run("ip", args);
 }
 
-/// Runs a program in the namespaces of this thread.
-pub(crate) fn run(program: &str, args: &str) {
+/// Runs a program in the namespaces of this thread; what it printed.
+pub(crate) fn run(program: &str, args: &str) -> String {
     let done = Command::new(program)
         .args(args.split_whitespace())
         .output()
         .unwrap_or_else(|e| panic!("{program} is needed by these tests: {e}"));
     assert!(done.status.success(), "{program} {args}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
 }
 
 /// An error with its causes.

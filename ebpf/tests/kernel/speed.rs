@@ -26,7 +26,7 @@ fn the_verifier_walks_few_instructions() {
         writeln!(out, "opened in {:?}", begin.elapsed()).unwrap();
         writeln!(out, "object {} bytes", Dataplane::object_len()).unwrap();
         for role in Role::ALL {
-            let walked = dataplane.verified_instructions(role).unwrap();
+            let walked = dataplane.hooks.verified_instructions(role).unwrap();
             writeln!(out, "{role}: {walked:?} instructions verified").unwrap();
             assert!(walked.is_none_or(|n| n < MAX_VERIFIED), "{role}: {walked:?}");
         }
@@ -45,7 +45,7 @@ fn times_of_the_paths_are_printed() {
         d.set_lease(ebpf::ktime_ns() + 600_000_000_000).unwrap();
         let mut out = std::io::stdout();
         let mut time = |d: &Dataplane, what: &str, role, frame: &[u8]| {
-            let runs = (0..ROUNDS).map(|_| d.test_run(role, frame, a.ifindex, RUNS).unwrap());
+            let runs = (0..ROUNDS).map(|_| d.hooks.test_run(role, frame, a.ifindex, RUNS).unwrap());
             let best = runs.min_by_key(|run| run.mean_ns).unwrap();
             writeln!(out, "{what:45} {:4} ns, verdict {}", best.mean_ns, best.verdict).unwrap();
         };

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use ebpf::{
-    Dataplane, FactRing, Role,
+    AttachKind, Dataplane, FactRing, Role,
     abi::{
         AddrKey, Counter, Fact, FactKind, GATEWAY_SLOT, Place, Port, TRUNK, Uplink, Watch, maps, v4_mapped,
     },
@@ -56,7 +56,7 @@ impl Scene {
     }
 
     fn deliver(&self, pod: &Pod, frame: &[u8]) {
-        let run = self.dataplane.test_run(Role::ToPod, frame, pod.ifindex, 1).unwrap();
+        let run = self.dataplane.hooks.test_run(Role::ToPod, frame, pod.ifindex, 1).unwrap();
         assert_eq!(run.verdict, -1, "the watch never changes what happens to a frame");
     }
 
@@ -195,7 +195,7 @@ fn the_whole_corpus_passes_the_watch() {
         scene.dataplane.set_uplink(pod.ifindex, &Uplink::new(BRIDGE)).unwrap();
         for case in corpus::cases(&scene.holder).iter().filter(|c| c.frame.len() >= 54) {
             for role in [Role::ToPod, Role::Uplink] {
-                let run = scene.dataplane.test_run(role, &case.frame, pod.ifindex, 1).unwrap();
+                let run = scene.dataplane.hooks.test_run(role, &case.frame, pod.ifindex, 1).unwrap();
                 assert_eq!(run.verdict, -1, "{role} {}", case.name);
             }
         }
@@ -210,7 +210,7 @@ fn a_storm_is_told_in_measure_and_a_rewritten_entry_at_once() {
         let h = scene.holder;
         let by = |mac| arp_frame(mac, 2, h.ip4, h.ip4);
         let storm = |scene: &Scene, mac| {
-            scene.dataplane.test_run(Role::ToPod, &by(mac), pod.ifindex, 1000).unwrap();
+            scene.dataplane.hooks.test_run(Role::ToPod, &by(mac), pod.ifindex, 1000).unwrap();
         };
         storm(&scene, STRANGER);
         assert_eq!(scene.told().len(), 1, "the same claim once");
@@ -277,7 +277,7 @@ fn on_a_trunk_and_an_uplink_the_tag_says_the_vlan() {
             |frame: &[u8], vid: u16| [&frame[..12], &[0x81, 0], &vid.to_be_bytes(), &frame[12..]].concat();
         scene.dataplane.set_port(pod.ifindex, &Port { vlan: TRUNK, ..pod.port() }).unwrap();
         scene.dataplane.set_uplink(pod.ifindex, &Uplink::new(BRIDGE)).unwrap();
-        scene.dataplane.attach_pod(pod.ifindex, &pod.ifname).unwrap();
+        scene.dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         // Out of the node's end: a packet socket leaves the tag in the bytes.
         for (frame, vid, times) in
             [(&plain, VLAN, 1), (&plain, VLAN + 1, 0), (&advert, VLAN, 1), (&advert, 0, 0)]
@@ -290,8 +290,8 @@ fn on_a_trunk_and_an_uplink_the_tag_says_the_vlan() {
             assert!(told.iter().all(|f| f.vlan == VLAN && f.place == Place::TO_POD && f.mac == STRANGER));
         }
         // Into the node's end: the kernel takes the tag out of the bytes before the hook.
-        scene.dataplane.detach(pod.ifindex, &pod.ifname).unwrap();
-        scene.dataplane.attach_uplink(pod.ifindex, &pod.ifname).unwrap();
+        scene.dataplane.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
+        scene.dataplane.hooks.attach_uplink(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         for (frame, vid, times) in
             [(&plain, VLAN, 1), (&plain, VLAN + 1, 0), (&advert, VLAN, 1), (&advert, 0, 0)]
         {
