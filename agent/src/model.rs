@@ -10,7 +10,7 @@ pub use endpoint::{
     AcceptedSources, ConflictPolicy, Endpoint, EndpointId, GatewayPolicy, Guard, GuardMode, Pod, PortVlan,
     ProbeTiming, Route, eui64_link_local,
 };
-pub use intent::{Entry, Generation, Intent, Ipam, IpamState, Phase, Removal, Slot};
+pub use intent::{Entry, Generation, Intent, Ipam, IpamState, Phase, Rebuilt, Removal, Slot};
 pub use obstacle::Obstacle;
 pub use openflow::{Mac, OfPort};
 pub use probing::{

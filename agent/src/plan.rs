@@ -8,6 +8,7 @@
 //! | [`flows`] | the guard's flows of one bridge, one file for each table | the bridge's tables |
 //! | [`bpf`] | the entries of the eBPF maps | the pinned maps |
 //! | [`ports`] | the port in OVSDB | the monitored database |
+//! | [`rebuild`] | the endpoint that a port of ours belongs to, when the ledger has lost it | – |
 //! | [`accel`] | who may be reached past OVS, and why not | – |
 
 pub mod accel;
@@ -15,3 +16,4 @@ pub mod bpf;
 pub mod diff;
 pub mod flows;
 pub mod ports;
+pub mod rebuild;

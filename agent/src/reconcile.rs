@@ -12,6 +12,7 @@
 //! arrive as facts and trigger the next pass. Errors belong to endpoints, each with a back-off of its own; a lost
 //! connection leaves endpoints pending. A failing stage never closes an open gate.
 
+mod adopt;
 mod bpf;
 mod database;
 mod flows;
@@ -107,6 +108,8 @@ pub struct Reconciler {
     /// Removals that failed, and when they are tried again.
     leaving: BTreeMap<EndpointId, memory::Fault>,
     swept: bool,
+    /// What the ledger had lost was looked for.
+    adopted: bool,
     /// The OVSDB lock was held when the database was last in reach.
     is_ours: bool,
 }
@@ -127,6 +130,7 @@ impl Reconciler {
             settled_at: Duration::ZERO,
             leaving: BTreeMap::new(),
             swept: false,
+            adopted: false,
             is_ours: false,
             parts,
         };

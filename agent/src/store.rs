@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::model::{Endpoint, EndpointId, Entry, Generation, Intent, Ipam};
+use crate::model::{Endpoint, EndpointId, Entry, Generation, Intent, Ipam, Rebuilt};
 
 pub use actor::{Store, run};
 pub use ledger::{Ledger, LedgerError};
@@ -62,6 +62,7 @@ pub enum Reservation {
 
 pub(crate) enum Request {
     Put(Box<NewEntry>, oneshot::Sender<Result<Arc<Entry>, StoreError>>),
+    Adopt(Vec<Rebuilt>, oneshot::Sender<Result<Vec<EndpointId>, StoreError>>),
     SetIpam(EndpointId, Generation, Ipam, oneshot::Sender<Result<(), StoreError>>),
     SetEndpoint(Generation, Box<Endpoint>, oneshot::Sender<Result<Arc<Entry>, StoreError>>),
     Commit(EndpointId, Generation, oneshot::Sender<Result<(), StoreError>>),
@@ -94,6 +95,11 @@ impl StoreHandle {
     /// Adds an endpoint in phase `Plumbing`; the entry's revision then names this very attachment.
     pub async fn put(&self, entry: NewEntry) -> Result<Arc<Entry>, StoreError> {
         self.ask(|reply| Request::Put(Box::new(entry), reply)).await?
+    }
+
+    /// Takes in living endpoints that the ledger has lost, and tells which: not those that it knows of by now.
+    pub async fn adopt(&self, found: Vec<Rebuilt>) -> Result<Vec<EndpointId>, StoreError> {
+        self.ask(|reply| Request::Adopt(found, reply)).await?
     }
 
     /// Records what the IPAM plugin holds, before anything is built on it.

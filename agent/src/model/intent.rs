@@ -1,6 +1,6 @@
 //! The intent: what should be there. The store is its only writer; everybody else reads snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +52,20 @@ pub struct Entry {
     pub ipam: Option<Ipam>,
     /// Digest of the request, to tell a repeated ADD from a changed one.
     pub request: u64,
-    /// When the ADD was asked for, on the boot clock: an older DEL does not mean this entry.
+    /// When the ADD was asked for, on the boot clock: an older DEL does not mean this entry. Zero if that is not known.
     pub asked_at: Duration,
+    /// The ledger had lost this entry, and it was put together again: what could not be found, one phrase each.
+    pub rebuilt: Option<Vec<String>>,
+}
+
+/// A living endpoint that the ledger has lost, put together again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebuilt {
+    pub endpoint: Endpoint,
+    /// The slot that its flows and counters have.
+    pub slot: Option<Slot>,
+    /// What could not be found again, one phrase each.
+    pub lacking: Vec<String>,
 }
 
 /// What the agent must remember of the IPAM plugin to give an address back.
@@ -98,4 +110,6 @@ pub struct Intent {
     pub removals: BTreeMap<EndpointId, Removal>,
     /// Addresses that the agent itself has to give back.
     pub debts: BTreeMap<EndpointId, Ipam>,
+    /// Files of the ledger that cannot be read, by name.
+    pub unreadable: BTreeSet<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::dataplane::ports::{Bridge, Interface, NewPort, Ovs, Port, PortVlan as OvsVlan};
+use crate::dataplane::ports::{Bridge, Interface, NewPort, Ovs, Port, PortVlan as OvsVlan, VlanMode};
 use crate::model::{Endpoint, Obstacle, OfPort, PortVlan};
 use crate::plan::ports::{OWNER, external_ids, key};
 
@@ -20,6 +20,19 @@ pub(super) fn wanted(endpoint: &Endpoint, boot_id: &str) -> NewPort {
         },
         external_ids: external_ids(endpoint, boot_id),
         ofport_request: endpoint.ofport_request,
+    }
+}
+
+/// The VLANs of a port, read back. What we never ask for counts as what OVS makes of it: a port that carries them all.
+pub(super) fn vlan(port: &Port) -> PortVlan {
+    if let Some(tag) = port.access_vlan() {
+        return PortVlan::Access(tag);
+    }
+    match port.vlan_mode {
+        Some(VlanMode::Trunk | VlanMode::NativeTagged | VlanMode::NativeUntagged) => {
+            PortVlan::Trunk { vlans: port.trunks.iter().copied().collect(), native: port.tag }
+        }
+        _ => PortVlan::Unset,
     }
 }
 

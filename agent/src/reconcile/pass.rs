@@ -83,14 +83,17 @@ impl Reconciler {
     /// Brings the data plane closer to the intent; tells after how long to look again without a trigger.
     pub(super) async fn pass(&mut self) -> Option<Duration> {
         let mut pass = Pass::new(self);
-        let intent = Arc::clone(&pass.intent);
-        self.memories.follow(intent.endpoints.values().map(AsRef::as_ref), intent.generation);
         if matches!(pass.ovs.state, Contact::Connected) {
             self.is_ours = pass.ovs.lock == Lock::Held;
         }
         if !self.is_ours {
             return self.stand_by(pass);
         }
+        if self.adopt(&pass).await {
+            pass = Pass::new(self);
+        }
+        let intent = Arc::clone(&pass.intent);
+        self.memories.follow(intent.endpoints.values().map(AsRef::as_ref), intent.generation);
         self.close(&mut pass).await;
         self.links(&mut pass).await;
         self.attached(&mut pass);

@@ -27,10 +27,11 @@ impl Reconciler {
         let (ovs, veths) = (&pass.ovs, &pass.veths);
         let done: Vec<_> = futures::stream::iter(wanted)
             .map(|(id, port)| async move {
-                // On the userspace datapath the flows are the only wall, and they come after the port: until then the
+                // On the userspace datapath the flows are the only wall, and they come after a new port: until then the
                 // host end is down. If that fails, so will the port.
                 let userspace = ovs.bridges.get(&port.bridge).is_some_and(Bridge::is_userspace);
-                if userspace && veths.get(&port.name).is_some_and(|v| v.is_up) {
+                let is_new = ovs.ports.get(&port.name).is_none_or(|there| there.bridge != port.bridge);
+                if userspace && is_new && veths.get(&port.name).is_some_and(|v| v.is_up) {
                     drop(links.set_host_up(&port.name, false).await);
                 }
                 (id, ports.add_port(port).await)

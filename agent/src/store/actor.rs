@@ -10,7 +10,9 @@ use super::ledger::{Ledger, LedgerError, Record};
 use super::slots::Slots;
 use super::{NewEntry, Remove, Request, Reservation, StoreError, StoreHandle};
 use crate::limits::{STORE_QUEUE, TOMBSTONE_LIFE};
-use crate::model::{Endpoint, EndpointId, Entry, Generation, Intent, Ipam, IpamState, Phase, Removal};
+use crate::model::{
+    Endpoint, EndpointId, Entry, Generation, Intent, Ipam, IpamState, Phase, Rebuilt, Removal,
+};
 
 /// The state of the actor.
 pub struct Store {
@@ -32,21 +34,21 @@ impl Store {
         max_endpoints: u32,
         clock: fn() -> Duration,
     ) -> Result<(Self, StoreHandle), LedgerError> {
-        let records = ledger.load()?;
-        let used: Vec<_> = records.iter().filter_map(|r| r.slot).collect();
+        let contents = ledger.load()?;
+        let used: Vec<_> = contents.records.iter().filter_map(|r| r.slot).collect();
         let tombstones = ledger.tombstones()?;
         let (sender, requests) = mpsc::channel(STORE_QUEUE);
         let (publish, intent) = watch::channel(Arc::default());
         let mut store = Self {
             slots: Slots::new(max_endpoints, &used),
-            intent: Intent::default(),
+            intent: Intent { unreadable: contents.unreadable, ..Intent::default() },
             tombstones,
             publish,
             requests,
             clock,
             ledger,
         };
-        for record in records {
+        for record in contents.records {
             store.restore(record)?;
         }
         store.expire_tombstones();
@@ -72,6 +74,7 @@ impl Store {
                     ipam: record.ipam,
                     request: record.request,
                     asked_at: record.asked_at,
+                    rebuilt: record.rebuilt,
                 };
                 self.intent.endpoints.insert(id, Arc::new(entry));
             }
@@ -95,12 +98,7 @@ impl Store {
         if self.tombstones.get(&id.digest()).is_some_and(|deleted| *deleted >= new.asked_at) {
             return Err(StoreError::LateAdd);
         }
-        // A debt counts too: paying it later would give back the new attachment's address.
-        let intent = &self.intent;
-        if intent.endpoints.contains_key(&id)
-            || intent.removals.contains_key(&id)
-            || intent.debts.contains_key(&id)
-        {
+        if self.is_taken(&id) {
             return Err(StoreError::Exists(id));
         }
         let slot = self.slots.take().ok_or(StoreError::Full(self.slots.capacity()))?;
@@ -114,6 +112,7 @@ impl Store {
             ipam: new.ipam,
             request: new.request,
             asked_at: new.asked_at,
+            rebuilt: None,
         };
         let written = self.install(entry);
         if written.is_err() {
@@ -121,6 +120,45 @@ impl Store {
             self.slots.give_back(slot);
         }
         written
+    }
+
+    /// Takes in living endpoints that the ledger has lost; tells which. Those that came or went meanwhile are left.
+    fn adopt(&mut self, found: Vec<Rebuilt>) -> Result<Vec<EndpointId>, StoreError> {
+        let mut adopted = Vec::new();
+        for Rebuilt { endpoint, slot, lacking } in found {
+            let id = endpoint.id.clone();
+            if self.is_taken(&id) {
+                continue;
+            }
+            let slot = slot.filter(|slot| self.slots.claim(*slot)).or_else(|| self.slots.take());
+            let slot = slot.ok_or(StoreError::Full(self.slots.capacity()))?;
+            let created = self.intent.generation.next();
+            let entry = Entry {
+                endpoint,
+                slot,
+                phase: Phase::Live,
+                created,
+                revision: created,
+                // Which plugin gave its addresses nobody knows: the next DEL or GC says it.
+                ipam: None,
+                request: 0,
+                asked_at: Duration::ZERO,
+                rebuilt: Some(lacking),
+            };
+            if let Err(error) = self.install(entry) {
+                self.slots.give_back(slot);
+                return Err(error);
+            }
+            adopted.push(id);
+        }
+        Ok(adopted)
+    }
+
+    /// Whether an id stands for something. A debt counts too: paying it later would give back the new attachment's
+    /// address.
+    fn is_taken(&self, id: &EndpointId) -> bool {
+        let intent = &self.intent;
+        intent.endpoints.contains_key(id) || intent.removals.contains_key(id) || intent.debts.contains_key(id)
     }
 
     fn set_ipam(&mut self, id: &EndpointId, created: Generation, ipam: Ipam) -> Result<(), StoreError> {
@@ -260,7 +298,8 @@ impl Store {
     }
 
     /// Makes the ledger's file of one endpoint say what the intent says.
-    fn write(&self, id: &EndpointId) -> Result<(), LedgerError> {
+    fn write(&mut self, id: &EndpointId) -> Result<(), LedgerError> {
+        self.intent.unreadable.remove(&id.digest());
         let entry = self.intent.endpoints.get(id);
         let removal = self.intent.removals.get(id);
         let debt = self.intent.debts.get(id);
@@ -280,6 +319,7 @@ impl Store {
             record.request = entry.request;
             record.asked_at = entry.asked_at;
             record.ipam = entry.ipam.clone().or(record.ipam);
+            record.rebuilt.clone_from(&entry.rebuilt);
         }
         self.ledger.write(&record)
     }
@@ -292,6 +332,7 @@ impl Store {
         // A caller that has gone away needs no answer.
         match request {
             Request::Put(new, reply) => drop(reply.send(self.put(*new))),
+            Request::Adopt(found, reply) => drop(reply.send(self.adopt(found))),
             Request::SetIpam(id, created, ipam, reply) => drop(reply.send(self.set_ipam(&id, created, ipam))),
             Request::SetEndpoint(created, endpoint, reply) => {
                 drop(reply.send(self.set_endpoint(created, *endpoint)));

@@ -3,7 +3,7 @@
 //! A file is replaced by a rename, never written in place; there is no fsync, for all it describes dies with the
 //! boot. A file of a newer schema is read as far as it is known and never stops the agent from starting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -48,6 +48,17 @@ pub(crate) struct Record {
     pub(crate) bridge: Option<String>,
     #[serde(default)]
     pub(crate) ipam: Option<Ipam>,
+    /// See [`crate::model::Entry::rebuilt`].
+    #[serde(default)]
+    pub(crate) rebuilt: Option<Vec<String>>,
+}
+
+/// What the directory holds.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) records: Vec<Record>,
+    /// Names of files that are none.
+    pub(crate) unreadable: BTreeSet<String>,
 }
 
 /// The directory of the ledger.
@@ -80,25 +91,29 @@ impl Ledger {
             removing: false,
             bridge: None,
             ipam: None,
+            rebuilt: None,
         }
     }
 
     /// Every readable record of this boot. What cannot be read is reported and left where it is, for a person.
-    pub(crate) fn load(&self) -> Result<Vec<Record>, LedgerError> {
-        let mut records = Vec::new();
+    pub(crate) fn load(&self) -> Result<Contents, LedgerError> {
+        let mut contents = Contents::default();
         for path in self.files(None)? {
             match read_record(&path) {
-                Ok(record) if record.boot_id == self.boot_id => records.push(record),
+                Ok(record) if record.boot_id == self.boot_id => contents.records.push(record),
                 Ok(record) => {
                     tracing::info!(endpoint = %record.id, "ledger file of an earlier boot removed");
                     remove_file(&path)?;
                 }
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "ledger file cannot be read and is passed over");
+                    contents
+                        .unreadable
+                        .extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
                 }
             }
         }
-        Ok(records)
+        Ok(contents)
     }
 
     /// Tombstones: when each endpoint was last deleted, on the boot clock.

@@ -30,6 +30,14 @@ impl Slots {
         Some(Slot { index, generation })
     }
 
+    /// Takes this very slot, if nobody has it.
+    pub(super) fn claim(&mut self, slot: Slot) -> bool {
+        let Some(at) = self.free.iter().position(|index| *index == slot.index) else { return false };
+        self.free.remove(at);
+        self.next_generation = self.next_generation.max(slot.generation.wrapping_add(1));
+        true
+    }
+
     pub(super) fn give_back(&mut self, slot: Slot) {
         // A configuration may have shrunk since the slot was handed out.
         if slot.index <= self.capacity {
@@ -54,6 +62,15 @@ mod tests {
         let order: Vec<_> = std::iter::from_fn(|| slots.take()).collect();
         assert_eq!(order.iter().map(|s| s.index).collect::<Vec<_>>(), [2, 3, 1]);
         assert!(order[2].generation > first.generation);
+    }
+
+    #[test]
+    fn a_slot_that_is_free_can_be_claimed_once() {
+        let mut slots = Slots::new(3, &[]);
+        let mine = Slot { index: 2, generation: 9 };
+        assert!(slots.claim(mine) && !slots.claim(mine) && !slots.claim(Slot { index: 4, generation: 1 }));
+        assert_eq!(slots.take(), Some(Slot { index: 1, generation: 10 }));
+        assert_eq!(slots.take().map(|s| s.index), Some(3));
     }
 
     #[test]

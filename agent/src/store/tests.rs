@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::model::{
     ConflictPolicy, Endpoint, EndpointId, GatewayPolicy, Guard, GuardMode, IpamState, Phase, PortVlan,
-    ProbeTiming,
+    ProbeTiming, Slot,
 };
 
 const BOOT: &str = "boot-1";
@@ -198,10 +198,53 @@ async fn a_full_house_says_so() {
 }
 
 #[tokio::test]
-async fn an_unreadable_file_is_left_alone() {
+async fn an_unreadable_file_is_left_alone_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(dir.path(), BOOT).unwrap();
     std::fs::write(dir.path().join("ledger/junk"), "not json").unwrap();
-    Store::open(ledger, 2, clock).unwrap();
+    let (_store, handle) = Store::open(ledger, 2, clock).unwrap();
     assert!(dir.path().join("ledger/junk").exists());
+    assert!(handle.intent().unreadable.contains("junk"));
+}
+
+fn lost(name: &str, slot: u32) -> Rebuilt {
+    let slot = Some(Slot { index: slot, generation: 41 });
+    Rebuilt { endpoint: endpoint(name), slot, lacking: vec!["its prefix".to_owned()] }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_the_ledger_lost_is_taken_in_with_its_slot_and_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = EndpointId::new("a", "eth0");
+    let ledger = Ledger::open(dir.path(), BOOT).unwrap();
+    std::fs::write(dir.path().join("ledger").join(id.digest()), "{ torn").unwrap();
+    let (store, handle) = Store::open(ledger, 2, clock).unwrap();
+    drop(tokio::spawn(run(store)));
+    assert!(handle.adopt(vec![lost("a", 2)]).await.unwrap().contains(&id));
+
+    for intent in [handle.intent(), open(&dir, BOOT).intent()] {
+        let entry = &intent.endpoints[&id];
+        assert_eq!((entry.endpoint.clone(), entry.phase), (endpoint("a"), Phase::Live));
+        assert_eq!(entry.slot, Slot { index: 2, generation: 41 });
+        assert_eq!(entry.rebuilt.as_deref(), Some(&["its prefix".to_owned()][..]));
+        assert!(intent.unreadable.is_empty());
+    }
+    // Whatever a DEL's stamp is, it is newer than what nobody knows.
+    let early =
+        Remove { deleted_at: Some(Duration::from_secs(1)), ..remove("a", Reservation::CallerReleases) };
+    handle.remove(early).await.unwrap();
+    assert!(handle.intent().endpoints.is_empty());
+}
+
+#[tokio::test]
+async fn what_came_or_went_meanwhile_is_not_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let here = store.put(new("a")).await.unwrap();
+    store.remove(remove("b", Reservation::CallerReleases)).await.unwrap();
+    assert!(store.adopt(vec![lost("a", 2), lost("b", 2)]).await.unwrap().is_empty());
+    assert_eq!(store.intent().endpoints[&here.endpoint.id], here);
+    // Its old slot belongs to somebody else by now.
+    assert_eq!(store.adopt(vec![lost("c", here.slot.index)]).await.unwrap().len(), 1);
+    assert_ne!(store.intent().endpoints[&EndpointId::new("c", "eth0")].slot.index, here.slot.index);
 }

@@ -44,21 +44,21 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
             // Before the runtime hears of it: whatever it was told outlives this process.
             if let Err(error) = context.store.commit(&asked.id, created).await {
                 tracing::info!(endpoint = %asked.id, %error, "not committed");
-                withdraw(context, &asked.id, created, Reservation::AgentReleases).await;
+                withdraw(context, &asked, start, created, Reservation::AgentReleases).await;
                 finish(&mut shim, Err(store_error(&error)), version).await;
             } else if finish(&mut shim, Ok(stdout), version).await {
                 let text = format!("{title} is ready");
                 context.events.record(EventKind::EndpointAdded, Some(&asked.id), text);
             } else {
                 tracing::info!(endpoint = %asked.id, "the runtime did not take the result, withdrawing");
-                withdraw(context, &asked.id, created, Reservation::AgentReleases).await;
+                withdraw(context, &asked, start, created, Reservation::AgentReleases).await;
             }
         }
         Err(error) => {
             let text = format!("ADD of {title} failed: {} {}", error.msg, error.details);
             context.events.record(EventKind::EndpointFailed, Some(&asked.id), text.trim_end());
             let reservation = release(context, &asked, start, &mut shim, created).await;
-            withdraw(context, &asked.id, created, reservation).await;
+            withdraw(context, &asked, start, created, reservation).await;
             finish(&mut shim, Err(error), version).await;
         }
     }
@@ -85,7 +85,7 @@ async fn begin(
         {
             return Ok(Begun::Same(result(&entry)?.to_json(asked.conf.head.version)));
         }
-        withdraw(context, &asked.id, entry.created, Reservation::AgentReleases).await;
+        withdraw(context, asked, start, entry.created, Reservation::AgentReleases).await;
     }
     wait_until_free(context, &asked.id, deadline).await?;
     let ovs = context.ports.watch().borrow().clone();
@@ -209,9 +209,16 @@ async fn release(
     }
 }
 
-async fn withdraw(context: &Context, id: &EndpointId, created: Generation, reservation: Reservation) {
-    let remove =
-        Remove { id: id.clone(), created: Some(created), deleted_at: None, reservation, plugin: None };
+async fn withdraw(
+    context: &Context,
+    asked: &Asked,
+    start: &Start,
+    created: Generation,
+    reservation: Reservation,
+) {
+    let id = &asked.id;
+    let plugin = asked.conf.head.ipam.as_deref().map(|plugin| held(plugin, start));
+    let remove = Remove { id: id.clone(), created: Some(created), deleted_at: None, reservation, plugin };
     if let Err(error) = context.store.remove(remove).await {
         tracing::error!(endpoint = %id, error = crate::report::chain(&error), "endpoint not withdrawn");
         return;

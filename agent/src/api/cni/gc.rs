@@ -3,7 +3,7 @@
 use agent_api::cni::v1::{Start, Verb};
 
 use super::del::until_gone;
-use super::ipam::{Delegate, run_of};
+use super::ipam::{Delegate, held, run_of};
 use super::{Context, Outcome};
 use crate::api::shim::Shim;
 use crate::cni::gc::valid_attachments;
@@ -52,7 +52,7 @@ async fn sweep(context: &Context, start: &Start, head: &Head) -> Result<Vec<Endp
             created: Some(entry.created),
             deleted_at: Some(super::asked_at(start)),
             reservation: Reservation::AgentReleases,
-            plugin: None,
+            plugin: head.ipam.as_deref().map(|plugin| held(plugin, start)),
         };
         context.store.remove(remove).await.map_err(|error| {
             CniError::new(Code::IO_FAILURE, "the removal could not be recorded").caused_by(&error)

@@ -12,6 +12,7 @@ pub(super) async fn reply(context: &Context) -> pb::DoctorReply {
     let mut checks = vec![maps(context), programs(context), database(context)];
     checks.extend(switches(context));
     checks.push(endpoints(context));
+    checks.push(ledger(context));
     checks.push(orphans(context).await);
     checks.push(conflicts(context));
     checks.push(gateways(context));
@@ -151,7 +152,30 @@ fn endpoints(context: &Context) -> pb::Check {
     bad(name, pb::Outcome::Fail, failed.join("; "), "see agentctl endpoints")
 }
 
-/// Host veths and ports that bear our mark and that the ledger does not know: left alone until a DEL names them.
+/// What the ledger has lost, as far as it shows.
+fn ledger(context: &Context) -> pb::Check {
+    let name = "ledger";
+    let intent = context.store.intent();
+    let dir = context.config.run_dir.join("ledger");
+    let mut found: Vec<String> = Vec::new();
+    if !intent.unreadable.is_empty() {
+        let files = intent.unreadable.iter().cloned().collect::<Vec<_>>().join(", ");
+        found.push(format!("files in {} that cannot be read: {files}", dir.display()));
+    }
+    for entry in intent.endpoints.values() {
+        let Some(lacking) = entry.rebuilt.as_ref().filter(|lacking| !lacking.is_empty()) else { continue };
+        found.push(format!("{} was rebuilt: {}", entry.endpoint.title(), lacking.join("; ")));
+    }
+    if found.is_empty() {
+        let rebuilt = intent.endpoints.values().filter(|e| e.rebuilt.is_some()).count();
+        let rebuilt = if rebuilt == 0 { String::new() } else { format!(", {rebuilt} rebuilt whole") };
+        return ok(name, format!("{} endpoints in {}{rebuilt}", intent.endpoints.len(), dir.display()));
+    }
+    let mend = "a DEL settles a file and an endpoint alike; remove a file by hand only when its pod is gone";
+    bad(name, pb::Outcome::Warn, found.join("; "), mend)
+}
+
+/// Host veths that bear our mark and that nobody could say anything of: down until a DEL names them.
 async fn orphans(context: &Context) -> pb::Check {
     let name = "orphans";
     let intent = context.store.intent();
@@ -172,8 +196,8 @@ async fn orphans(context: &Context) -> pb::Check {
     bad(
         name,
         pb::Outcome::Warn,
-        format!("veths of ours that the ledger does not know: {}", found.join(", ")),
-        format!("the ledger was lost; once their pods are gone: ip link del {first}"),
+        format!("veths of ours that nobody knows anything of, set down: {}", found.join(", ")),
+        format!("ledger, port and programs are lost; once their pods are gone: ip link del {first}"),
     )
 }
 

@@ -62,12 +62,22 @@ fn describe(
         drops: reasons(&counters, slot, counts),
         passed: counters.passed(),
         passed_openflow: counts.passed(slot),
-        added_unix_ns: moment(Some(entry.asked_at)),
+        added_unix_ns: moment(Some(entry.asked_at).filter(|at| !at.is_zero())),
         generation: entry.revision.0,
         mtu: endpoint.mtu,
         cni_type: if endpoint.ovs_cni { "ovs" } else { "underpass" }.to_owned(),
         network: endpoint.network.clone(),
+        conditions: conditions(entry),
     }
+}
+
+/// What a person should know of an endpoint that works all the same.
+fn conditions(entry: &Entry) -> Vec<String> {
+    let rebuilt = entry.rebuilt.iter().flat_map(|lacking| {
+        let first = "the ledger had lost it: rebuilt from its port and its programs".to_owned();
+        std::iter::once(first).chain(lacking.iter().cloned())
+    });
+    rebuilt.collect()
 }
 
 fn state(status: &EndpointStatus) -> pb::EndpointState {

@@ -15,6 +15,7 @@ use ovsdb::{
 use thiserror::Error;
 
 use super::ovs::{Owner, Port, VlanMode};
+use crate::dataplane::links::is_host_end_name;
 
 /// A port to be on a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,10 +145,12 @@ impl Known {
         Some(Self { uuid: row.uuid("_uuid")?, external_ids: Arc::new(row.map("external_ids")) })
     }
 
-    /// Refuses a row that is not ours to touch.
+    /// Refuses a row that is not ours to touch. One that says nothing but bears the name of one of our host ends, a hash
+    /// of the endpoint, is a port of ours that somebody cleared.
     pub(super) fn check_owner(&self, name: &str) -> Result<(), PortError> {
         let owner = Owner::of(&self.external_ids);
-        if owner.is_ours() { Ok(()) } else { Err(PortError::Foreign { name: name.to_owned(), owner }) }
+        let is_cleared = owner == Owner::Unnamed && is_host_end_name(name);
+        if owner.is_ours() || is_cleared { Ok(()) } else { Err(PortError::Foreign { name: name.to_owned(), owner }) }
     }
 
     /// Fails the transaction unless the row is there with the external_ids that were seen: whose it is, and

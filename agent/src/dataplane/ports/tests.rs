@@ -253,6 +253,20 @@ async fn ports_of_others_are_left_alone_and_those_of_ovs_cni_are_not() {
 }
 
 #[tokio::test]
+async fn a_port_of_ours_that_somebody_cleared_is_ours() {
+    let (switch, mut tasks) = (Switch::start(), JoinSet::new());
+    let name = "veth0123456789a";
+    switch.vsctl(&["add-port", "br1", name]);
+    let handle = switch.adapter(&mut tasks);
+    until(&mut handle.watch(), |ovs| ovs.is_current() && ovs.ports.contains_key(name)).await;
+    handle.add_port(new_port(name, PortVlan::Access(5))).await.unwrap();
+    assert_eq!(switch.vsctl(&["get", "port", name, "external_ids:owner"]), "underpass");
+    switch.vsctl(&["clear", "port", name, "external_ids"]);
+    handle.remove_port(name).await.unwrap();
+    assert_eq!(switch.vsctl(&["list-ports", "br1"]), "");
+}
+
+#[tokio::test]
 async fn a_port_that_appeared_unseen_is_judged_by_the_database() {
     let (switch, mut tasks) = (Switch::start(), JoinSet::new());
     let handle = switch.adapter(&mut tasks);

@@ -32,10 +32,11 @@ pub(super) async fn run(
         }
     } else {
         screen.grid(&grid(&endpoints), "no endpoints")?;
-        let troubles = troubles(&endpoints);
-        if !troubles.is_empty() {
-            screen.line("")?;
-            screen.grid(&troubles, "")?;
+        for more in [troubles(&endpoints), conditions(&endpoints)] {
+            if !more.is_empty() {
+                screen.line("")?;
+                screen.grid(&more, "")?;
+            }
         }
     }
     Ok(Found::Nothing)
@@ -70,6 +71,18 @@ fn troubles(endpoints: &[Endpoint]) -> Grid {
     grid
 }
 
+/// What is to be known of the ones that work.
+fn conditions(endpoints: &[Endpoint]) -> Grid {
+    let mut grid = Grid::new(["ENDPOINT", "CONDITION"]);
+    for endpoint in endpoints {
+        for condition in &endpoint.conditions {
+            let id = names::endpoint(endpoint.r#ref.as_ref());
+            grid.row([id.into(), Field::new(condition.clone(), Mood::Warning)]);
+        }
+    }
+    grid
+}
+
 fn full(endpoint: &Endpoint) -> Grid {
     let mut grid = Grid::new([]);
     let reference = endpoint.r#ref.clone().unwrap_or_default();
@@ -77,6 +90,9 @@ fn full(endpoint: &Endpoint) -> Grid {
     say("endpoint", reference.id.into());
     let (state, mood) = state(endpoint);
     say("state", Field::new(trouble(endpoint).unwrap_or(state), mood));
+    for condition in &endpoint.conditions {
+        say("condition", Field::new(condition.clone(), Mood::Warning));
+    }
     say("container", reference.container_id.into());
     if let Some(uid) = reference.pod.map(|pod| pod.uid).filter(|uid| !uid.is_empty()) {
         say("pod uid", uid.into());

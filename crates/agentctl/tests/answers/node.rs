@@ -135,6 +135,7 @@ fn cart() -> Endpoint {
         mtu: 1500,
         cni_type: "underpass".into(),
         network: "underlay".into(),
+        conditions: vec!["a foreign program runs before the guard's".into()],
     }
 }
 

@@ -1,0 +1,147 @@
+//! The agent loses what it wrote down, and no pod pays for it.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use e2e::frames::{Identity, udp};
+use e2e::{Datapath, Flow, Host, Lab, Mac, Output, Pod, Verb};
+
+/// How long after a restart everything must be as before.
+const CONVERGED_WITHIN_SECONDS: u64 = 10;
+
+/// How long a frame may take from a pod to the gateway.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+
+/// The source port of the honest datagram that follows a lie.
+const MARKER_PORT: u16 = 4711;
+
+fn interval(lab: &Lab) -> Duration {
+    match lab.datapath() {
+        Datapath::Userspace => Duration::from_millis(1),
+        Datapath::Kernel => Duration::from_millis(10),
+    }
+}
+
+/// The ledger's file of a pod.
+#[track_caller]
+fn record(lab: &Lab, pod: &Pod<'_>) -> PathBuf {
+    let files = fs::read_dir(lab.room_path("run/ledger")).expect("a ledger");
+    let names_it = |path: &PathBuf| {
+        fs::read_to_string(path).is_ok_and(|text| text.contains(&pod.attachment().container))
+    };
+    files.flatten().map(|file| file.path()).find(names_it).expect("a record of the pod")
+}
+
+/// Addresses that host-local holds.
+fn reserved(lab: &Lab) -> Vec<String> {
+    let files = fs::read_dir(lab.room_path("ipam/lab")).expect("host-local's directory");
+    let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("10.") || name.starts_with("fd")).collect()
+}
+
+#[track_caller]
+fn assert_lies_die(lab: &Lab, pod: &Pod<'_>) {
+    let seen = lab.gateway().wire();
+    let honest = Identity::of(pod);
+    let everyone = Identity { mac: Mac([0xff; 6]), v4: Ipv4Addr::BROADCAST, ..honest };
+    let lie = udp(Identity { v4: Ipv4Addr::new(10, 0, 0, 250), ..honest }, everyone, (7, 7));
+    let stolen = udp(Identity { mac: Mac([2, 0, 0, 0, 0, 0x77]), ..honest }, everyone, (7, 7));
+    let marker = udp(honest, everyone, (MARKER_PORT, 9));
+    for frame in [&lie, &stolen, &marker] {
+        pod.send_raw(frame);
+    }
+    let arrived = seen.all_until(ARRIVES_WITHIN, |got| got == marker).expect("the marker");
+    assert!(!arrived.contains(&lie) && !arrived.contains(&stolen), "a lie of {} got through", pod.name());
+}
+
+#[track_caller]
+fn assert_all_ready(lab: &Lab, count: u32) {
+    lab.eventually(CONVERGED_WITHIN_SECONDS, "every pod is ready", || {
+        let ready = lab.agent().status().map_err(|error| format!("{error:#}"))?.endpoints.unwrap_or_default();
+        if ready.ready == count { Ok(()) } else { Err(format!("{ready:?}\n{}", lab.agent().log_tail())) }
+    });
+}
+
+fn ask(lab: &Lab, words: &[&str]) -> Output {
+    lab.agent().agentctl(words).expect("agentctl")
+}
+
+#[test]
+fn a_ledger_that_is_lost_or_broken_cuts_no_living_pod_off() {
+    let lab = Lab::usual();
+    let pods = [lab.pod("broken").up(), lab.pod("deleted").vlan(0).up(), lab.pod("bare").up()];
+    let [broken, deleted, bare] = &pods;
+    let whole = lab.pod("whole").up();
+    whole.assert_reaches(broken.v4());
+    let flows = |lab: &Lab| lab.our_flows().iter().map(Flow::meaning).collect::<Vec<_>>();
+    let before = flows(&lab);
+    let (broken_file, deleted_file, bare_file) =
+        (record(&lab, broken), record(&lab, deleted), record(&lab, bare));
+    let bare_port = bare.port();
+
+    let at = Instant::now();
+    let streams = pods.each_ref().map(|pod| whole.ping_stream(pod.v4(), interval(&lab)));
+    lab.agent().kill9().expect("killing the agent");
+    fs::write(&broken_file, "{ \"schema\": 1, \"boot").expect("breaking a file");
+    fs::remove_file(&deleted_file).expect("deleting a file");
+    fs::remove_file(&bare_file).expect("deleting a file");
+    // What stays of the third is its port and what the programs were told.
+    lab.switch().vsctl(&["clear", "Port", &bare_port, "external_ids"]).expect("clearing external_ids");
+    lab.agent().start().expect("starting the agent");
+    lab.eventually(CONVERGED_WITHIN_SECONDS, "all are known again", || {
+        let known = lab.agent().endpoints().map_err(|error| format!("{error:#}"))?.len();
+        if known == 4 { Ok(()) } else { Err(format!("{known}\n{}", lab.agent().log_tail())) }
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    for stream in streams {
+        let loss = stream.stop().expect("a stream");
+        e2e::note(&format!("{loss:?}"));
+        assert_eq!(loss.lost(), 0, "{loss:?}\n{}", lab.agent().log_tail());
+    }
+    assert_eq!(flows(&lab), before, "no flow was written: {:?} ago", at.elapsed());
+    for pod in &pods {
+        assert_lies_die(&lab, pod);
+        pod.assert_reaches(lab.gateway_ips()[1]);
+    }
+    assert!(fs::read_to_string(&broken_file).is_ok_and(|text| text.contains(&broken.attachment().container)));
+    let shown = ask(&lab, &["endpoints", "lab/deleted"]).stdout;
+    assert!(shown.contains("rebuilt") && shown.contains("10.0.0.21/24"), "{shown}");
+    let doctor = ask(&lab, &["doctor"]).stdout;
+    assert!(doctor.contains("underpass-guard"), "what could not be found is told: {doctor}");
+
+    for pod in &pods {
+        pod.del().succeeded();
+    }
+    whole.del().succeeded();
+    assert_eq!(reserved(&lab), Vec::<String>::new());
+    lab.finish();
+}
+
+#[test]
+fn a_restart_after_a_loss_is_like_any_other_and_so_is_a_spooled_del() {
+    let lab = Lab::usual();
+    let (a, b) = (lab.pod("a").up(), lab.pod("b").up());
+    lab.agent().kill9().expect("killing the agent");
+    fs::remove_dir_all(lab.room_path("run/ledger")).expect("deleting the ledger");
+    lab.agent().start().expect("starting the agent");
+    assert_all_ready(&lab, 2);
+    lab.agent().restart().expect("a restart");
+    assert_all_ready(&lab, 2);
+    a.assert_reaches(b.v6());
+
+    lab.agent().kill9().expect("killing the agent");
+    fs::remove_dir_all(lab.room_path("run/ledger")).expect("deleting the ledger");
+    a.del().succeeded();
+    lab.agent().start().expect("starting the agent");
+    assert_all_ready(&lab, 1);
+    lab.eventually(CONVERGED_WITHIN_SECONDS, "the address of the spooled DEL went back", || {
+        let held = reserved(&lab);
+        if held.len() == 2 { Ok(()) } else { Err(format!("{held:?}")) }
+    });
+    let gateway: &Host = lab.gateway();
+    gateway.assert_reaches(b.v4());
+    b.call(Verb::Del).succeeded();
+    lab.finish();
+}
