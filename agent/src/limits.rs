@@ -67,6 +67,9 @@ pub const ACK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long one run of an IPAM plugin may take when the agent pays a debt itself.
 pub const IPAM_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Bytes kept of what such a run says on each of its outputs: an error and some lines of log.
+pub const IPAM_OUTPUT: u64 = 64 << 10;
+
 /// How long a stopping agent waits for the calls that are under way.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
@@ -88,8 +91,13 @@ pub const GATEWAY_QUESTIONS: u32 = 3;
 /// The spool is looked at this often: a shim that just missed the socket leaves its DEL there.
 pub const SPOOL_LOOK: Duration = Duration::from_secs(5);
 
-/// How long after a failed try the agent offers an address to its plugin again.
-pub const DEBT_PAUSE: Duration = Duration::from_secs(5);
+/// First and longest wait before an address is offered to its plugin again; doubled in between.
+pub const DEBT_FIRST: Duration = Duration::from_secs(5);
+pub const DEBT_LAST: Duration = Duration::from_mins(5);
+
+/// Debts paid at once, and those of them to the same plugin: one that hangs takes no more than these places.
+pub const DEBTS_AT_ONCE: usize = 8;
+pub const DEBTS_OF_A_PLUGIN: usize = 2;
 
 /// STATUS gives vswitchd this long to carry out what was asked for before: one that is well needs milliseconds.
 pub const VSWITCHD_PATIENCE: Duration = Duration::from_secs(2);

@@ -67,8 +67,9 @@ pub(crate) enum Request {
     SetEndpoint(Generation, Box<Endpoint>, oneshot::Sender<Result<Arc<Entry>, StoreError>>),
     Commit(EndpointId, Generation, oneshot::Sender<Result<(), StoreError>>),
     Remove(Remove, oneshot::Sender<Result<Generation, StoreError>>),
+    Unplugged(EndpointId, Generation),
     Gone(EndpointId, Generation),
-    Paid(EndpointId),
+    Paid(EndpointId, Ipam),
 }
 
 /// A wish to take an endpoint away.
@@ -128,14 +129,19 @@ impl StoreHandle {
         self.ask(|reply| Request::Remove(remove, reply)).await?
     }
 
+    /// The reconciler saw that a removal has nothing left but flows that cannot be removed now.
+    pub async fn unplugged(&self, id: EndpointId, revision: Generation) {
+        self.tell(Request::Unplugged(id, revision)).await;
+    }
+
     /// The reconciler saw that nothing is left of a removal.
     pub async fn gone(&self, id: EndpointId, revision: Generation) {
         self.tell(Request::Gone(id, revision)).await;
     }
 
-    /// A reservation was given back.
-    pub async fn paid(&self, id: EndpointId) {
-        self.tell(Request::Paid(id)).await;
+    /// This reservation was given back.
+    pub async fn paid(&self, id: EndpointId, ipam: Ipam) {
+        self.tell(Request::Paid(id, ipam)).await;
     }
 
     pub fn intent(&self) -> Arc<Intent> {

@@ -5,6 +5,7 @@
 
 mod add;
 mod check;
+mod debts;
 mod del;
 mod gc;
 mod ipam;
@@ -24,7 +25,8 @@ use super::shim::Shim;
 use crate::cni::{CniError, Code, Head, Version};
 use crate::health::Life;
 
-pub use ipam::{PluginVersions, pay_debts};
+pub use debts::pay_debts;
+pub use ipam::PluginVersions;
 pub(super) use {del::spooled as spooled_del, gc::spooled as spooled_gc};
 
 /// Messages on their way to a shim: it reads one before it does anything else.

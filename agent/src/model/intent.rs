@@ -86,7 +86,8 @@ pub struct Ipam {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IpamState {
-    /// The plugin was asked or has answered: an address may be reserved.
+    /// The plugin was asked or has answered: an address may be reserved. Among the debts: its ADD is still under way,
+    /// and settles it when it ends.
     Held,
     /// The pod is gone and nobody has told the plugin: the agent has to.
     Owed,
@@ -100,6 +101,8 @@ pub struct Removal {
     pub bridge: Option<String>,
     pub slot: Option<Slot>,
     pub revision: Generation,
+    /// Port and veth are gone. What is left are flows on a switch that does not answer.
+    pub is_unplugged: bool,
 }
 
 /// A snapshot of everything that should, and should no longer, be there.
@@ -108,7 +111,7 @@ pub struct Intent {
     pub generation: Generation,
     pub endpoints: BTreeMap<EndpointId, Arc<Entry>>,
     pub removals: BTreeMap<EndpointId, Removal>,
-    /// Addresses that the agent itself has to give back.
+    /// Addresses that the agent itself has to give back, or may have to.
     pub debts: BTreeMap<EndpointId, Ipam>,
     /// Files of the ledger that cannot be read, by name.
     pub unreadable: BTreeSet<String>,

@@ -59,10 +59,11 @@ impl Store {
     fn restore(&mut self, record: Record) -> Result<(), LedgerError> {
         self.intent.generation = self.intent.generation.max(record.generation);
         let id = record.id.clone();
-        if let Some(ipam) = record.ipam.clone().filter(|i| i.state == IpamState::Owed) {
-            self.intent.debts.insert(id.clone(), ipam);
-        }
         let live = record.phase == Some(Phase::Live) && !record.removing;
+        // Whoever could have given it back died with the former agent.
+        if let Some(ipam) = record.ipam.clone().filter(|_| !live) {
+            self.intent.debts.insert(id.clone(), Ipam { state: IpamState::Owed, ..ipam });
+        }
         match (record.endpoint, record.slot) {
             (Some(endpoint), Some(slot)) if live => {
                 let entry = Entry {
@@ -81,11 +82,8 @@ impl Store {
             (endpoint, slot) if record.removing || record.phase.is_some() => {
                 let revision = self.intent.generation;
                 let bridge = endpoint.map(|e| e.bridge).or(record.bridge);
-                let held = record.ipam.filter(|i| i.state == IpamState::Held && !record.removing);
-                self.intent.removals.insert(id.clone(), Removal { id: id.clone(), bridge, slot, revision });
-                if let Some(ipam) = held {
-                    self.intent.debts.insert(id.clone(), Ipam { state: IpamState::Owed, ..ipam });
-                }
+                let removal = Removal { id: id.clone(), bridge, slot, revision, is_unplugged: false };
+                self.intent.removals.insert(id.clone(), removal);
                 self.write(&id)?;
             }
             _ => {}
@@ -213,8 +211,7 @@ impl Store {
             return Ok(self.intent.generation);
         }
         if remove.created.is_some() && entry.is_none() {
-            // Somebody else took this attachment away already, and knows better what is owed for it.
-            return Ok(self.intent.generation);
+            return self.settle_overtaken(remove);
         }
         let generation = self.intent.generation.next();
         self.intent.generation = generation;
@@ -228,6 +225,7 @@ impl Store {
             bridge: entry.as_ref().map(|e| e.endpoint.bridge.clone()).or(bridge),
             slot: entry.as_ref().map(|e| e.slot).or(slot),
             revision: generation,
+            is_unplugged: false,
         };
         self.intent.removals.insert(remove.id.clone(), removal);
         let written = self.write(&remove.id);
@@ -238,14 +236,50 @@ impl Store {
 
     /// Books the address of a removed endpoint as owed, or as none of ours any more.
     fn settle_reservation(&mut self, remove: &Remove, entry: Option<&Entry>) {
-        match remove.reservation {
-            Reservation::CallerReleases => drop(self.intent.debts.remove(&remove.id)),
-            Reservation::AgentReleases => {
-                let ipam = entry.and_then(|e| e.ipam.clone()).or_else(|| remove.plugin.clone());
-                if let Some(ipam) = ipam {
-                    self.intent.debts.insert(remove.id.clone(), Ipam { state: IpamState::Owed, ..ipam });
+        let debts = &mut self.intent.debts;
+        let ipam = entry.and_then(|e| e.ipam.clone());
+        // A DEL that overtakes an ADD may have told the plugin before the ADD did: only the ADD knows how that ends.
+        let overtakes = remove.created.is_none() && entry.is_some_and(|e| e.phase != Phase::Live);
+        match (ipam, remove.reservation) {
+            (Some(ipam), _) if overtakes => drop(debts.insert(remove.id.clone(), ipam)),
+            _ if debts.get(&remove.id).is_some_and(|debt| debt.state == IpamState::Held) => {}
+            (_, Reservation::CallerReleases) => drop(debts.remove(&remove.id)),
+            (ipam, Reservation::AgentReleases) => {
+                if let Some(ipam) = ipam.or_else(|| remove.plugin.clone()) {
+                    debts.insert(remove.id.clone(), Ipam { state: IpamState::Owed, ..ipam });
                 }
             }
+        }
+    }
+
+    /// An ADD ends whose endpoint a DEL has taken away before: what its plugin did in the meantime is settled now.
+    fn settle_overtaken(&mut self, remove: &Remove) -> Result<Generation, StoreError> {
+        let debts = &mut self.intent.debts;
+        match remove.reservation {
+            // Still one that is owed was booked by somebody who knows better.
+            Reservation::CallerReleases => {
+                if debts.get(&remove.id).is_none_or(|debt| debt.state == IpamState::Owed) {
+                    return Ok(self.intent.generation);
+                }
+                debts.remove(&remove.id);
+            }
+            Reservation::AgentReleases => {
+                let held = debts.remove(&remove.id).or_else(|| remove.plugin.clone());
+                let Some(held) = held else { return Ok(self.intent.generation) };
+                debts.insert(remove.id.clone(), Ipam { state: IpamState::Owed, ..held });
+            }
+        }
+        self.intent.generation = self.intent.generation.next();
+        let written = self.write(&remove.id);
+        self.publish();
+        written?;
+        Ok(self.intent.generation)
+    }
+
+    fn unplugged(&mut self, id: &EndpointId, revision: Generation) {
+        if let Some(removal) = self.intent.removals.get_mut(id).filter(|r| r.revision == revision) {
+            removal.is_unplugged = true;
+            self.publish();
         }
     }
 
@@ -262,8 +296,10 @@ impl Store {
         self.settle(id);
     }
 
-    fn paid(&mut self, id: &EndpointId) {
-        if self.intent.debts.remove(id).is_some() {
+    fn paid(&mut self, id: &EndpointId, ipam: &Ipam) {
+        // Another one that was booked meanwhile is still to be paid.
+        if self.intent.debts.get(id) == Some(ipam) {
+            self.intent.debts.remove(id);
             self.intent.generation = self.intent.generation.next();
             self.settle(id);
         }
@@ -340,7 +376,8 @@ impl Store {
             Request::Commit(id, created, reply) => drop(reply.send(self.commit(&id, created))),
             Request::Remove(remove, reply) => drop(reply.send(self.remove(&remove))),
             Request::Gone(id, revision) => self.gone(&id, revision),
-            Request::Paid(id) => self.paid(&id),
+            Request::Unplugged(id, revision) => self.unplugged(&id, revision),
+            Request::Paid(id, ipam) => self.paid(&id, &ipam),
         }
     }
 }

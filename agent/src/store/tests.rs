@@ -58,6 +58,17 @@ fn ipam() -> Ipam {
     }
 }
 
+/// An endpoint whose ADD has ended.
+async fn live(store: &StoreHandle, name: &str) -> Arc<Entry> {
+    let entry = store.put(new(name)).await.unwrap();
+    store.commit(&entry.endpoint.id, entry.created).await.unwrap();
+    entry
+}
+
+fn owed() -> Ipam {
+    Ipam { state: IpamState::Owed, ..ipam() }
+}
+
 fn remove(name: &str, reservation: Reservation) -> Remove {
     Remove { id: EndpointId::new(name, "eth0"), created: None, deleted_at: None, reservation, plugin: None }
 }
@@ -128,16 +139,16 @@ async fn an_add_older_than_a_del_is_refused() {
 async fn a_removed_endpoint_leaves_no_file_once_it_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir, BOOT);
-    let entry = store.put(new("a")).await.unwrap();
+    let entry = live(&store, "a").await;
     let revision = store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
     assert!(store.intent().removals.contains_key(&entry.endpoint.id));
     assert!(matches!(store.put(new("a")).await, Err(StoreError::Exists(_))));
 
     store.gone(entry.endpoint.id.clone(), revision).await;
-    store.put(new("a")).await.unwrap();
+    live(&store, "a").await;
     store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
     store.gone(entry.endpoint.id.clone(), store.intent().generation).await;
-    store.paid(EndpointId::new("nobody", "eth0")).await;
+    store.paid(EndpointId::new("nobody", "eth0"), ipam()).await;
     let _settled = store.remove(remove("b", Reservation::CallerReleases)).await.unwrap();
     assert!(!dir.path().join("ledger").join(entry.endpoint.id.digest()).exists());
 }
@@ -146,12 +157,15 @@ async fn a_removed_endpoint_leaves_no_file_once_it_is_gone() {
 async fn a_debt_keeps_the_name_busy_until_it_is_paid() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir, BOOT);
-    let id = store.put(new("a")).await.unwrap().endpoint.id.clone();
+    let id = live(&store, "a").await.endpoint.id.clone();
     let revision = store.remove(remove("a", Reservation::AgentReleases)).await.unwrap();
     store.gone(id.clone(), revision).await;
     assert!(matches!(store.put(new("a")).await, Err(StoreError::Exists(_))));
     assert_eq!(open(&dir, BOOT).intent().debts.len(), 1);
-    store.paid(id).await;
+    // Another reservation than the one that is owed.
+    store.paid(id.clone(), ipam()).await;
+    assert!(matches!(store.put(new("a")).await, Err(StoreError::Exists(_))));
+    store.paid(id, owed()).await;
     store.put(new("a")).await.unwrap();
 }
 
@@ -159,13 +173,72 @@ async fn a_debt_keeps_the_name_busy_until_it_is_paid() {
 async fn a_withdrawn_call_does_not_remove_its_successor() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir, BOOT);
-    let first = store.put(new("a")).await.unwrap();
+    let first = live(&store, "a").await;
     let revision = store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
     store.gone(first.endpoint.id.clone(), revision).await;
     let second = store.put(new("a")).await.unwrap();
     let late = Remove { created: Some(first.created), ..remove("a", Reservation::CallerReleases) };
     store.remove(late).await.unwrap();
     assert_eq!(store.intent().endpoints[&second.endpoint.id], second);
+}
+
+/// What is booked of the address of `a` after the ADD whose endpoint a DEL took away has ended.
+async fn overtaken(ends: Reservation) -> (Option<IpamState>, Option<IpamState>, Option<IpamState>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let entry = store.put(new("a")).await.unwrap();
+    let id = entry.endpoint.id.clone();
+    let state = |store: &StoreHandle| store.intent().debts.get(&id).map(|ipam| ipam.state);
+    // The DEL has told the plugin, a second one tells it again; the ADD's own question is still on its way.
+    for _ in 0..2 {
+        let revision = store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
+        store.gone(id.clone(), revision).await;
+    }
+    let held = state(&store);
+    // Should the agent die here, its successor pays.
+    let after_a_crash = open(&dir, BOOT).intent().debts.get(&id).map(|ipam| ipam.state);
+    let end = Remove { created: Some(entry.created), plugin: Some(ipam()), ..remove("a", ends) };
+    store.remove(end).await.unwrap();
+    (held, after_a_crash, state(&store))
+}
+
+#[tokio::test]
+async fn what_an_add_reserves_after_a_del_overtook_it_is_owed_if_its_shim_dies() {
+    let (held, owed) = (Some(IpamState::Held), Some(IpamState::Owed));
+    assert_eq!(overtaken(Reservation::AgentReleases).await, (held, owed, owed));
+    assert_eq!(overtaken(Reservation::CallerReleases).await, (held, owed, None));
+}
+
+#[tokio::test]
+async fn an_overtaken_add_owes_although_the_del_knew_no_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let entry = store.put(NewEntry { ipam: None, ..new("a") }).await.unwrap();
+    let id = entry.endpoint.id.clone();
+    store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
+    let end = Remove {
+        created: Some(entry.created),
+        plugin: Some(ipam()),
+        ..remove("a", Reservation::AgentReleases)
+    };
+    store.remove(end).await.unwrap();
+    assert_eq!(store.intent().debts[&id], owed());
+}
+
+#[tokio::test]
+async fn an_unplugged_endpoint_is_still_one_that_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let id = store.put(new("a")).await.unwrap().endpoint.id.clone();
+    let revision = store.remove(remove("a", Reservation::CallerReleases)).await.unwrap();
+    store.unplugged(id.clone(), revision).await;
+    let mut intent = store.watch();
+    let seen = intent.wait_for(|i| i.removals[&id].is_unplugged).await.unwrap().clone();
+    assert_eq!(seen.removals[&id].bridge.as_deref(), Some("br1"));
+    // Where it was, and with which slot, outlives the agent; that there is no port has to be seen again.
+    let restored = open(&dir, BOOT).intent().removals[&id].clone();
+    assert_eq!((restored.bridge.as_deref(), restored.is_unplugged), (Some("br1"), false));
+    assert_eq!(restored.slot, seen.removals[&id].slot);
 }
 
 #[tokio::test]

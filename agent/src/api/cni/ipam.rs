@@ -1,22 +1,15 @@
-//! IPAM delegation: through the shim in the runtime's own context, or by the agent itself for what it owes.
+//! IPAM delegation through the shim, in the runtime's own context.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use agent_api::cni::v1::{IpamDone, Start, Verb};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use super::Context;
 use crate::api::shim::{Gone, Shim};
-use crate::cni::ipam::{Run, choose_version, stdin, succeeded};
+use crate::cni::ipam::{Run, choose_version, stdin};
 use crate::cni::{CniError, CniResult, Code, Head, Version};
-use crate::limits::{DEBT_PAUSE, IPAM_PATIENCE};
-use crate::model::{EndpointId, Ipam, IpamState};
+use crate::model::{Ipam, IpamState};
 
 /// Plugin, `CNI_PATH` and the caller's version, to the version that the plugin is spoken to in.
 type Known = BTreeMap<(String, String, Version), Version>;
@@ -73,33 +66,6 @@ pub(super) fn gone_error(gone: Gone) -> CniError {
     CniError::new(Code::TRY_AGAIN, "the call was given up").caused_by(&gone)
 }
 
-/// Gives back, one after the other, the addresses that nobody else will: of ADDs whose shim died, of spooled DELs.
-pub async fn pay_debts(context: Context) {
-    let mut intent = context.store.watch();
-    loop {
-        let due: Vec<_> =
-            intent.borrow_and_update().debts.iter().map(|(id, i)| (id.clone(), i.clone())).collect();
-        let mut failed = false;
-        for (id, ipam) in due {
-            match pay(&id, &ipam).await {
-                Ok(()) => {
-                    tracing::info!(endpoint = %id, plugin = %ipam.plugin, "address given back");
-                    context.store.paid(id).await;
-                }
-                Err(why) => {
-                    tracing::warn!(endpoint = %id, plugin = %ipam.plugin, %why, "address not given back yet");
-                    failed = true;
-                }
-            }
-        }
-        let pause = if failed { DEBT_PAUSE } else { Duration::MAX };
-        // A change or a pause: both only mean "look again".
-        if let Ok(Err(_)) = timeout(pause, intent.changed()).await {
-            return;
-        }
-    }
-}
-
 /// What the ledger keeps of a plugin that may hold an address for this call.
 pub(super) fn held(plugin: &str, start: &Start) -> Ipam {
     Ipam {
@@ -110,58 +76,6 @@ pub(super) fn held(plugin: &str, start: &Start) -> Ipam {
         result: None,
         state: IpamState::Held,
     }
-}
-
-/// Runs the plugin's DEL as the runtime would have.
-async fn pay(id: &EndpointId, ipam: &Ipam) -> Result<(), String> {
-    let said = |error: CniError| format!("{}: {}", error.msg, error.details);
-    let head = Head::parse(ipam.stdin.as_bytes()).map_err(said)?;
-    let answer = execute(id, ipam, "VERSION", b"{\"cniVersion\":\"1.0.0\"}").await?;
-    let version = choose_version(outcome_of(ipam, &answer), head.version).map_err(said)?;
-    let answer = execute(id, ipam, "DEL", &stdin(&head, version, None)).await?;
-    succeeded(outcome_of(ipam, &answer)).map_err(said)
-}
-
-async fn execute(id: &EndpointId, ipam: &Ipam, verb: &str, input: &[u8]) -> Result<Output, String> {
-    let program =
-        find(&ipam.path, &ipam.plugin).ok_or_else(|| format!("no {} in {}", ipam.plugin, ipam.path))?;
-    let mut child = Command::new(program)
-        .env_clear()
-        .env("CNI_COMMAND", verb)
-        .env("CNI_CONTAINERID", &id.container)
-        .env("CNI_IFNAME", &id.ifname)
-        .env("CNI_NETNS", "")
-        .env("CNI_ARGS", &ipam.args)
-        .env("CNI_PATH", &ipam.path)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("starting it failed: {error}"))?;
-    if let Some(mut pipe) = child.stdin.take() {
-        // A plugin that does not read its input says so by its exit status.
-        pipe.write_all(input).await.ok();
-    }
-    let output = timeout(IPAM_PATIENCE, child.wait_with_output()).await;
-    output.map_err(|_| "it did not end".to_owned())?.map_err(|e| e.to_string())
-}
-
-fn outcome_of<'a>(ipam: &'a Ipam, output: &'a Output) -> Run<'a> {
-    Run {
-        plugin: &ipam.plugin,
-        exit: output.status.code().unwrap_or(128),
-        stdout: &output.stdout,
-        stderr: &output.stderr,
-        failure: "",
-    }
-}
-
-/// The first file of that name in `CNI_PATH`.
-fn find(path: &str, plugin: &str) -> Option<PathBuf> {
-    let candidates = path.split(':').filter(|d| !d.is_empty()).map(|d| Path::new(d).join(plugin));
-    candidates.into_iter().find(|p| p.is_file())
 }
 
 fn lock(versions: &PluginVersions) -> std::sync::MutexGuard<'_, Known> {

@@ -150,7 +150,11 @@ impl Known {
     pub(super) fn check_owner(&self, name: &str) -> Result<(), PortError> {
         let owner = Owner::of(&self.external_ids);
         let is_cleared = owner == Owner::Unnamed && is_host_end_name(name);
-        if owner.is_ours() || is_cleared { Ok(()) } else { Err(PortError::Foreign { name: name.to_owned(), owner }) }
+        if owner.is_ours() || is_cleared {
+            Ok(())
+        } else {
+            Err(PortError::Foreign { name: name.to_owned(), owner })
+        }
     }
 
     /// Fails the transaction unless the row is there with the external_ids that were seen: whose it is, and
