@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::eventually::wait_for;
@@ -103,6 +104,16 @@ impl Switch {
         daemon.stop(STOP_DEADLINE)?;
         drop(std::fs::remove_file(self.dir.join("ovs-vswitchd.ctl")));
         Ok(())
+    }
+
+    /// Stops vswitchd in its tracks: it keeps its sockets and its flows, and answers nobody.
+    pub fn freeze_vswitchd(&self) -> Result<()> {
+        self.signal_vswitchd(Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen vswitchd go on.
+    pub fn thaw_vswitchd(&self) -> Result<()> {
+        self.signal_vswitchd(Signal::SIGCONT)
     }
 
     /// Ends ovsdb-server as an operator would.
@@ -205,6 +216,12 @@ impl Switch {
             ensure!(excused || shown.contains("lost:0"), "the kernel datapath lost upcalls:\n{shown}");
         }
         Ok(())
+    }
+
+    fn signal_vswitchd(&self, signal: Signal) -> Result<()> {
+        let mut daemons = self.daemons();
+        daemons.was_stopped = true;
+        daemons.vswitchd.as_ref().ok_or_else(|| anyhow!("vswitchd is not running"))?.signal(signal)
     }
 
     fn daemon(&self, name: &str, command: &mut Command) -> Result<Daemon> {

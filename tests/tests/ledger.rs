@@ -120,6 +120,30 @@ fn a_ledger_that_is_lost_or_broken_cuts_no_living_pod_off() {
 }
 
 #[test]
+fn flows_that_a_hung_vswitchd_kept_go_away_although_the_agent_was_restarted() {
+    let lab = Lab::usual();
+    // Not in the configuration: nobody but its pods leads the agent there.
+    lab.add_bridge("br2").expect("a second bridge");
+    let pod = lab.pod("last").bridge("br2").key("gateway", serde_json::json!({ "policy": "off" })).up();
+    let ours = |lab: &Lab| lab.flows("br2").into_iter().filter(Flow::is_ours).count();
+    assert!(ours(&lab) > 20, "the guard is on the bridge");
+    lab.switch().freeze_vswitchd().expect("freezing vswitchd");
+    let answer = pod.del();
+    answer.succeeded();
+    e2e::note(&format!("DEL with a frozen vswitchd took {:?}", answer.took));
+    assert!(answer.took < lab.within_seconds(10), "{answer:?}");
+    lab.agent().kill9().expect("killing the agent");
+    lab.agent().start().expect("starting the agent");
+    lab.switch().thaw_vswitchd().expect("thawing vswitchd");
+    lab.eventually(30, "no flow of ours is left there", || match ours(&lab) {
+        0 => Ok(()),
+        left => Err(format!("{left} flows\n{}", lab.agent().log_tail())),
+    });
+    lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
 fn a_restart_after_a_loss_is_like_any_other_and_so_is_a_spooled_del() {
     let lab = Lab::usual();
     let (a, b) = (lab.pod("a").up(), lab.pod("b").up());

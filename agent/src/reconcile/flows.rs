@@ -98,6 +98,13 @@ impl Tables {
         }
     }
 
+    /// Whether flows of a slot may be on a bridge, as far as is known.
+    pub(super) fn may_hold(&self, bridge: &str, slot: u32) -> bool {
+        let actual = self.bridges.get(bridge).and_then(|table| table.actual.as_ref());
+        let of_slot = |flow: &Flow| Cookie::parse(flow.cookie).is_some_and(|c| c.slot == slot);
+        actual.is_none_or(|flows| flows.values().any(of_slot))
+    }
+
     /// Keeps a bridge in sight until it was read.
     fn remember(&mut self, bridge: &str) {
         self.bridges.entry(bridge.to_owned()).or_default();
@@ -134,7 +141,10 @@ impl Reconciler {
                 match trouble {
                     Trouble::NotOurs(_) => self.refuse_endpoints(pass, &bridge, &why),
                     // There may be flows of ours, though nobody lives there any more.
-                    Trouble::NotNow(_) => self.tables.remember(&bridge),
+                    Trouble::NotNow(_) => {
+                        self.tables.remember(&bridge);
+                        pass.unanswered.insert(bridge.clone());
+                    }
                 }
                 for work in pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge) {
                     work.wait(Stage::Flows, why.clone());

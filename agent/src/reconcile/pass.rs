@@ -1,6 +1,6 @@
 //! One pass, top to bottom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub(super) struct Pass {
     pub(super) works: BTreeMap<EndpointId, Work>,
     /// Stages and bridges with something wrong that is nobody's in particular.
     pub(super) faults: BTreeMap<String, String>,
+    /// Bridges whose flows could be neither read nor written in this pass.
+    pub(super) unanswered: BTreeSet<String>,
     /// Something came to light that an earlier stage has to know.
     pub(super) again: bool,
     /// Programs hang somewhere that wait for a quiet moment to be hung for good.
@@ -72,6 +74,7 @@ impl Pass {
             veths: Arc::clone(&parts.veths.borrow_and_update()),
             outcomes: Arc::clone(&parts.outcomes.borrow_and_update()),
             faults: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
             again: false,
             unsettled: false,
             intent,

@@ -32,9 +32,16 @@ impl Reconciler {
         if removals.is_empty() {
             return;
         }
+        let (unplugged, plugged): (Vec<_>, Vec<_>) = removals.into_iter().partition(|r| r.is_unplugged);
+        for removal in unplugged {
+            self.finish(pass, removal).await;
+        }
         let now = pass.now;
-        let due = removals.into_iter().filter(|r| self.leaving.get(&r.id).is_none_or(|f| now >= f.retry_at));
+        let due = plugged.into_iter().filter(|r| self.leaving.get(&r.id).is_none_or(|f| now >= f.retry_at));
         let due: Vec<_> = due.collect();
+        if due.is_empty() {
+            return;
+        }
         let this = &*self;
         let snapshot = &*pass;
         let done: Vec<_> = futures::stream::iter(due)
@@ -46,12 +53,30 @@ impl Reconciler {
         for (outcome, removal) in done {
             match outcome {
                 Ok(()) => {
-                    tracing::info!(endpoint = %removal.id, "endpoint removed");
                     self.leaving.remove(&removal.id);
-                    self.parts.store.gone(removal.id, removal.revision).await;
+                    self.finish(pass, removal).await;
                 }
                 Err(why) => self.stays(pass, removal.id, why),
             }
+        }
+    }
+
+    /// Closes a removal whose port and veth are gone. While its flows may still be on the switch, the ledger remembers
+    /// where: if it was the last endpoint of the bridge, nothing else would send a restarted agent there.
+    async fn finish(&self, pass: &mut Pass, removal: Removal) {
+        let Removal { id, bridge, slot, revision, is_unplugged } = removal;
+        let left = bridge.filter(|bridge| {
+            let is_there = pass.ovs.bridges.contains_key(bridge) && pass.unanswered.contains(bridge);
+            is_there && slot.is_some_and(|slot| self.tables.may_hold(bridge, slot.index))
+        });
+        let Some(bridge) = left else {
+            tracing::info!(endpoint = %id, "endpoint removed");
+            return self.parts.store.gone(id, revision).await;
+        };
+        pass.faults.insert(format!("removal of {id}"), format!("its flows are still on bridge {bridge}"));
+        if !is_unplugged {
+            tracing::warn!(endpoint = %id, %bridge, "removed but for its flows: the switch does not answer");
+            self.parts.store.unplugged(id, revision).await;
         }
     }
 

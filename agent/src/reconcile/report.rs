@@ -45,6 +45,10 @@ impl Reconciler {
                     not_accelerated: Vec::new(),
                 },
             );
+            // The switch's coming back is a trigger.
+            if removal.is_unplugged {
+                continue;
+            }
             let retry = self.leaving.get(id).map_or(POLL, |f| f.retry_at.saturating_sub(pass.now).max(POLL));
             next = Some(next.map_or(retry, |n| n.min(retry)));
         }

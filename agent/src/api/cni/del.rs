@@ -63,11 +63,11 @@ async fn remove(
     Ok(())
 }
 
-/// Waits until the reconciler has seen that nothing is left. Past the deadline the removal goes on by itself: it is
+/// Waits until the reconciler has seen that nothing is left, or nothing but flows on a switch that does not answer. Past the deadline the removal goes on by itself: it is
 /// in the ledger, and a runtime that is told "failed" would only ask again.
 pub(super) async fn until_gone(context: &Context, id: &EndpointId) {
     let mut intent = context.store.watch();
-    let gone = intent.wait_for(|i| !i.removals.contains_key(id));
+    let gone = intent.wait_for(|i| i.removals.get(id).is_none_or(|removal| removal.is_unplugged));
     if timeout(DEL_PATIENCE, gone).await.is_err() {
         tracing::warn!(endpoint = %id, "the removal takes long and goes on");
     }
