@@ -6,6 +6,10 @@ use std::time::Duration;
 use e2e::{Lab, Verb};
 use serde_json::json;
 
+/// CNI: the container is not known, or not there.
+const NO_CONTAINER: u64 = 3;
+/// CNI: an environment variable is missing or wrong.
+const BAD_ENVIRONMENT: u64 = 4;
 /// CNI: a key of the configuration is wrong.
 const BAD_CONFIG: u64 = 7;
 /// CNI: try again later.
@@ -120,6 +124,47 @@ fn del_succeeds_twice_and_for_what_was_never_added() {
     pod.del().succeeded();
     pod.del().succeeded();
     lab.pod("never").place().del().succeeded();
+    lab.finish();
+}
+
+#[test]
+fn del_takes_everything_away_when_the_configuration_is_broken_since() {
+    let lab = Lab::usual();
+    let (broken, bare) = (lab.pod("broken").up(), lab.pod("bare").up());
+    let mut since = broken.attachment().clone();
+    since.conf = since.conf.key("type", 7);
+    lab.cni(Verb::Del, &since).succeeded();
+    // Its address is given back by the plugin of which the ledger knows.
+    let mut since = bare.attachment().clone();
+    since.conf = since.conf.key("ipam", json!({}));
+    lab.cni(Verb::Del, &since).succeeded();
+    lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
+fn a_namespace_that_is_none_or_the_nodes_own_is_refused() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").place();
+    let (mut node, mut file) = (pod.attachment().clone(), pod.attachment().clone());
+    lab.node().path().clone_into(&mut node.netns);
+    file.netns = "/etc/passwd".into();
+    let before = lab.node_links();
+    let complaint = lab.cni(Verb::Add, &node).failed_with(BAD_ENVIRONMENT);
+    assert!(complaint.contains("CNI_NETNS") && complaint.contains("netns/node"), "{complaint}");
+    lab.cni(Verb::Add, &file).failed_with(NO_CONTAINER);
+    assert_eq!(lab.node_links(), before);
+    lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
+fn an_mtu_below_that_of_ipv6_is_refused_by_its_name() {
+    let lab = Lab::usual();
+    let complaint = lab.pod("a").key("mtu", 1279).place().add().failed_with(BAD_CONFIG);
+    assert!(complaint.contains("mtu") && complaint.contains("1279"), "{complaint}");
+    lab.assert_nothing_left();
+    lab.pod("b").address("10.0.0.5/24").key("mtu", 1279).up().assert_reaches(lab.gateway_ips()[0]);
     lab.finish();
 }
 

@@ -98,10 +98,12 @@ pub fn endpoint_id(container: &str, ifname: &str) -> Result<EndpointId, CniError
         let expected = format!("at most {MAX_CONTAINER_ID} letters, digits, '_', '.', '-'");
         return Err(variable("CNI_CONTAINERID", container, &expected));
     }
+    // The kernel takes '%' for "the next free number" and keeps two names for its own directories of settings.
     let printable =
-        !ifname.contains(['/', ':']) && !ifname.chars().any(|c| c.is_whitespace() || c.is_control());
-    if ifname.is_empty() || ifname.len() > MAX_IFNAME || ifname == "." || ifname == ".." || !printable {
-        let expected = format!("an interface name of at most {MAX_IFNAME} bytes without '/', ':', spaces");
+        !ifname.contains(['/', ':', '%']) && !ifname.chars().any(|c| c.is_whitespace() || c.is_control());
+    if ifname.is_empty() || ifname.len() > MAX_IFNAME || TAKEN.contains(&ifname) || !printable {
+        let expected =
+            format!("an interface name of at most {MAX_IFNAME} bytes without '/', ':', '%', spaces");
         return Err(variable("CNI_IFNAME", ifname, &expected));
     }
     Ok(EndpointId::new(container, ifname))
@@ -114,7 +116,8 @@ pub(super) fn parse_mac(text: &str) -> Option<Mac> {
     (!mac.is_multicast() && mac != Mac::ZERO).then_some(mac)
 }
 
-fn is_unicast(address: IpAddr) -> bool {
+/// Whether a station can have this address.
+pub(super) fn is_unicast(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !address.is_unspecified() && !address.is_multicast() && !address.is_loopback() && !broadcast
 }
@@ -130,6 +133,9 @@ fn variable(name: &str, value: &str, expected: &str) -> CniError {
 
 /// Longest container id: containerd's and CRI-O's have 64 characters; the ledger keeps it in one line.
 const MAX_CONTAINER_ID: usize = 200;
+
+/// Names that no interface can have (`dev_valid_name` and `devinet_init_net` of Linux).
+const TAKEN: [&str; 4] = [".", "..", "all", "default"];
 
 /// IFNAMSIZ of Linux, less the closing zero.
 const MAX_IFNAME: usize = 15;
@@ -182,7 +188,9 @@ mod tests {
         for container in ["", "-a", "a/b", "a b", "é", &"a".repeat(201)] {
             assert_eq!(endpoint_id(container, "eth0").unwrap_err().code, Code::INVALID_ENVIRONMENT);
         }
-        for ifname in ["", ".", "..", "a/b", "a:b", "a b", "a\u{1}", "0123456789abcdef"] {
+        for ifname in
+            ["", ".", "..", "all", "default", "eth%d", "a/b", "a:b", "a b", "a\u{1}", "0123456789abcdef"]
+        {
             let error = endpoint_id("c", ifname).unwrap_err();
             assert!(error.msg.starts_with("CNI_IFNAME is "), "{error}");
         }

@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::args::is_unicast;
 use super::error::{CniError, Code};
 use super::fields::shortened;
 use super::{CniResult, Head, Version};
@@ -67,6 +68,10 @@ pub fn allocated(run: Run<'_>) -> Result<CniResult, CniError> {
     })?;
     if result.ips.is_empty() {
         return Err(CniError::config(format!("IPAM plugin {plugin} gave no address")));
+    }
+    if let Some(ip) = result.ips.iter().find(|ip| !is_unicast(ip.address.addr())) {
+        let msg = format!("IPAM plugin {plugin} gave {}: expected a unicast address", ip.address);
+        return Err(CniError::config(msg));
     }
     Ok(result)
 }
@@ -154,12 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn an_allocation_needs_an_address() {
+    fn an_allocation_needs_an_address_that_a_station_can_have() {
         let result =
             allocated(run(0, r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.2/24"}]}"#, "")).unwrap();
         assert_eq!(result.ips.len(), 1);
         let error = allocated(run(0, r#"{"cniVersion":"1.0.0"}"#, "")).unwrap_err();
         assert_eq!((error.code, error.msg.as_str()), (Code(7), "IPAM plugin host-local gave no address"));
+        for address in ["127.0.0.1/8", "0.0.0.0/0", "224.0.0.1/24", "::1/128"] {
+            let given = format!(r#"{{"cniVersion":"1.0.0","ips":[{{"address":"{address}"}}]}}"#);
+            let error = allocated(run(0, &given, "")).unwrap_err();
+            let msg = format!("IPAM plugin host-local gave {address}: expected a unicast address");
+            assert_eq!((error.code, error.msg), (Code(7), msg));
+        }
         let error = allocated(run(0, "oops", "")).unwrap_err();
         assert_eq!(error.msg, "the result of IPAM plugin host-local cannot be read");
         assert_eq!(error.code, Code::UNDECODABLE);

@@ -66,9 +66,10 @@ impl Memory {
 }
 
 impl Fault {
-    /// The next failure after `before`: the wait doubles while it is the same stage that fails.
+    /// The next failure after `before`: the wait doubles until the stage that failed last succeeds, for two stages may
+    /// fail in turns.
     pub(super) fn again(before: Option<&Self>, stage: Stage, error: StageError, now: Duration) -> Self {
-        let attempts = before.filter(|f| f.stage == stage).map_or(0, |f| f.attempts) + 1;
+        let attempts = before.map_or(0, |f| f.attempts).saturating_add(1);
         let wait = RETRY_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(RETRY_LAST);
         Self { stage, error, attempts, retry_at: now + wait }
     }

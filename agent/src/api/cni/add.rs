@@ -5,7 +5,7 @@ use agent_api::cni::v1::{Start, Verb};
 use tokio::time::{Instant, timeout_at};
 
 use super::ipam::{Delegate, gone_error, held, run_of};
-use super::request::{Asked, with_addresses};
+use super::request::{Asked, check_mtu, with_addresses};
 use super::{Context, asked_at, finish};
 use crate::api::shim::{Gone, Shim};
 use crate::cni::ipam::allocated;
@@ -128,6 +128,7 @@ async fn build(
         }
         endpoint = with_addresses(endpoint, &allocation);
     }
+    check_mtu(&endpoint)?;
     let entry = context.store.set_endpoint(created, endpoint).await.map_err(|e| store_error(&e))?;
     tokio::select! {
         ready = until_ready(context, &entry, deadline) => ready?,

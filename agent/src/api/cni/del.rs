@@ -15,20 +15,13 @@ use crate::store::{Remove, Reservation};
 
 pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Outcome {
     let id = args::endpoint_id(&start.container_id, &start.ifname)?;
-    let head = Head::parse(&start.stdin)?;
-    let reservation = match &head.ipam {
-        None => Reservation::CallerReleases,
-        Some(plugin) => {
-            let delegate = Delegate { plugin, path: &start.path, head: &head };
-            let done = delegate.run(context, shim, Verb::Del, None).await;
-            match done.and_then(|done| succeeded(run_of(plugin, &done))) {
-                Ok(()) => Reservation::CallerReleases,
-                // A broken IPAM must not keep the port: what can be removed is, and the agent tries the rest again.
-                Err(error) => {
-                    tracing::warn!(endpoint = %id, msg = %error.msg, details = %error.details, "IPAM DEL failed");
-                    Reservation::AgentReleases
-                }
-            }
+    let reservation = match release(context, start, shim).await {
+        Ok(reservation) => reservation,
+        // A broken IPAM must not keep the port, nor must a configuration that was broken since the ADD: what can be
+        // removed is, and the agent tries the rest again with what the ledger knows.
+        Err(error) => {
+            tracing::warn!(endpoint = %id, msg = %error.msg, details = %error.details, "IPAM was not told of a DEL");
+            Reservation::AgentReleases
         }
     };
     let known = context.store.intent().endpoints.get(&id).cloned();
@@ -39,6 +32,17 @@ pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Ou
         context.events.record(EventKind::EndpointRemoved, Some(&id), text);
     }
     Ok(Vec::new())
+}
+
+/// Has the IPAM plugin take the address back in the runtime's own context.
+async fn release(context: &Context, start: &Start, shim: &mut Shim) -> Result<Reservation, CniError> {
+    let head = Head::parse(&start.stdin)?;
+    // The ledger may know a plugin that this configuration no longer names.
+    let Some(plugin) = &head.ipam else { return Ok(Reservation::AgentReleases) };
+    let delegate = Delegate { plugin, path: &start.path, head: &head };
+    let done = delegate.run(context, shim, Verb::Del, None).await?;
+    succeeded(run_of(plugin, &done))?;
+    Ok(Reservation::CallerReleases)
 }
 
 /// A DEL that the shim left in the spool while the agent was away.
@@ -63,8 +67,9 @@ async fn remove(
     Ok(())
 }
 
-/// Waits until the reconciler has seen that nothing is left, or nothing but flows on a switch that does not answer. Past the deadline the removal goes on by itself: it is
-/// in the ledger, and a runtime that is told "failed" would only ask again.
+/// Waits until the reconciler has seen that nothing is left, or nothing but flows on a switch that does not answer.
+/// Past the deadline the removal goes on by itself: it is in the ledger, and a runtime that is told "failed" would only
+/// ask again.
 pub(super) async fn until_gone(context: &Context, id: &EndpointId) {
     let mut intent = context.store.watch();
     let gone = intent.wait_for(|i| i.removals.get(id).is_none_or(|removal| removal.is_unplugged));

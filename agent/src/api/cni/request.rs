@@ -41,6 +41,12 @@ impl Asked {
             .map_err(|error| {
                 CniError::new(Code::UNKNOWN_CONTAINER, "CNI_NETNS cannot be opened").caused_by(&error)
             })?;
+        // The node would get the pod's addresses, routes and settings.
+        if Netns::current().is_ok_and(|node| node.same_as(&netns)) {
+            let msg =
+                format!("CNI_NETNS is {:?}: expected another network namespace than the node's", start.netns);
+            return Err(CniError::new(Code::INVALID_ENVIRONMENT, msg));
+        }
         Ok(Self { digest: digest(start), id, conf, args, netns })
     }
 
@@ -132,6 +138,15 @@ pub(super) fn with_addresses(mut endpoint: Endpoint, result: &CniResult) -> Endp
     endpoint
 }
 
+/// Refuses an MTU with which the kernel has no IPv6 on an interface (RFC 8200, section 5).
+pub(super) fn check_mtu(endpoint: &Endpoint) -> Result<(), CniError> {
+    if endpoint.has_ipv6() && endpoint.mtu < IPV6_MTU {
+        let mtu = endpoint.mtu;
+        return Err(CniError::config(format!("mtu is {mtu}: expected at least {IPV6_MTU}, because of IPv6")));
+    }
+    Ok(())
+}
+
 /// An address with its prefix; without IPAM the configuration insists on one.
 fn network(ip: &RequestedIp) -> Option<IpNet> {
     match ip {
@@ -147,6 +162,9 @@ fn digest(start: &Start) -> u64 {
     bytes
         .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
+
+/// The smallest MTU that IPv6 allows, in bytes.
+const IPV6_MTU: u32 = 1_280;
 
 /// The kernel's own default, where neither the configuration nor the bridge says anything.
 const DEFAULT_MTU: u32 = 1_500;

@@ -81,11 +81,16 @@ fn ipam(fields: &Fields<'_>) -> Result<Option<String>, CniError> {
         Some(plugin) if plugin.contains(['/', '\0']) || plugin == "." || plugin == ".." => {
             Err(ipam.wrong("type", "the file name of a plugin"))
         }
+        // It would ask the agent for an address, and that one it again, and so on.
+        Some(plugin) if OURS.contains(&plugin) => Err(ipam.wrong("type", "an IPAM plugin, not this one")),
         Some(plugin) => Ok(Some(plugin.to_owned())),
         None if ipam.keys().all(|key| key == "type") => Ok(None),
         None => Err(CniError::config("ipam.type is missing")),
     }
 }
+
+/// Names of this plugin's file.
+const OURS: [&str; 3] = ["underpass", "underpass-cni", "ovs"];
 
 /// As the specification (§1, "Network configuration objects") wants it.
 fn is_network_name(name: &str) -> bool {

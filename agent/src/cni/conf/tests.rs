@@ -241,6 +241,10 @@ fn words_are_checked() {
         json!({ "ipam": { "type": "../x" } }),
         "ipam.type is \"../x\": expected the file name of a plugin",
     );
+    check_bad(
+        json!({ "ipam": { "type": "underpass" } }),
+        "ipam.type is \"underpass\": expected an IPAM plugin, not this one",
+    );
     assert_eq!(underpass(json!({ "ipam": {} })).head.ipam, None);
 }
 
