@@ -8,9 +8,6 @@ pub const STORE_QUEUE: usize = 256;
 /// How long a DEL forbids older ADDs (design §8): runtimes give up on an ADD after at most 4 minutes.
 pub const TOMBSTONE_LIFE: Duration = Duration::from_mins(15);
 
-/// The reconciler waits this long after a trigger for more of the same burst.
-pub const COALESCE: Duration = Duration::from_millis(1);
-
 /// A pass at least this often, whatever the triggers say: a lost one costs this much.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 

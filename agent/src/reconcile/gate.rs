@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
+use super::memory::Memory;
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
 use crate::dataplane::links::Route as LinkRoute;
@@ -30,8 +31,13 @@ impl Reconciler {
 
     /// Sets the host ends up whose guard stands: by then both walls drop what the pod must not send.
     async fn raise_host_ends(&mut self, pass: &mut Pass) {
-        let attached = |w: &&Work| self.memories.get(w.id()).is_some_and(|m| m.attached.is_some());
-        let guarded = pass.works.values().filter(|w| w.flowed && w.ifindex.is_some()).filter(attached);
+        let ready = |w: &&Work| {
+            let prepared =
+                |m: &Memory| w.entry.phase != Phase::Adding || m.prepared == Some(w.entry.revision);
+            let memory = self.memories.get(w.id());
+            w.flowed && w.ifindex.is_some() && memory.is_some_and(|m| m.attached.is_some() && prepared(m))
+        };
+        let guarded = pass.works.values().filter(ready);
         let down = guarded.filter(|w| {
             let name = w.entry.endpoint.host_ifname();
             pass.veths.get(&name).is_none_or(|v| !v.is_up)

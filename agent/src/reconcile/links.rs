@@ -1,37 +1,42 @@
-//! Stage 1: the veth pair, made with its peer already in the pod's namespace; the pod's end prepared and up.
+//! Stage 1: the veth pair, made with its peer already in the pod's namespace; later the pod's end, prepared and up.
 //!
-//! The host end stays down: no frame of the pod can arrive before the guard is there.
+//! The host end stays down: no frame of the pod can arrive before the guard is there. So the pod's end can wait until the
+//! port was asked for, and is prepared while Open vSwitch takes the port in.
+
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 
 use super::Reconciler;
-use super::pass::Pass;
+use super::pass::{Pass, Work};
 use crate::dataplane::links::{Ipv6Mode, LinkError, Links, Offloads, PodLinkSpec, VethSpec};
 use crate::dataplane::netns::Netns;
+use crate::dataplane::ports::Bridge;
 use crate::limits::LINK_CONCURRENCY;
-use crate::model::{Endpoint, EndpointId, Entry, Phase, Stage, StageError};
-
-/// A link to be made or brought up to date.
-struct Job {
-    id: EndpointId,
-    endpoint: Endpoint,
-    phase: Phase,
-    netns: Netns,
-    ifindex: Option<u32>,
-    offloads: Offloads,
-}
+use crate::model::{Endpoint, Entry, Phase, Stage, StageError};
+use crate::report::chain;
 
 impl Reconciler {
     pub(super) async fn links(&mut self, pass: &mut Pass) {
-        let jobs: Vec<_> = pass.works.values().filter_map(|work| self.job(pass, &work.entry)).collect();
+        let jobs: Vec<_> = pass.works.values().filter_map(|work| self.to_make(pass, &work.entry)).collect();
         let links = &self.parts.links;
-        let done: Vec<_> = futures::stream::iter(jobs)
-            .map(|job| async move { (job.id.clone(), job.phase, make(links, &job).await) })
-            .buffer_unordered(LINK_CONCURRENCY)
-            .collect()
-            .await;
-        for (id, phase, outcome) in done {
-            self.made(pass, &id, phase, outcome);
+        let done: Vec<_> =
+            futures::stream::iter(jobs)
+                .map(|(endpoint, netns)| async move {
+                    (endpoint.id.clone(), make(links, &endpoint, &netns).await)
+                })
+                .buffer_unordered(LINK_CONCURRENCY)
+                .collect()
+                .await;
+        for (id, outcome) in done {
+            match outcome {
+                Ok(ifindex) => {
+                    let memory = self.memories.get_mut(&id);
+                    memory.succeed(Stage::Links);
+                    memory.ifindex = Some(ifindex);
+                }
+                Err(error) => self.fail(pass, &id, Stage::Links, StageError::Other(chain(&error))),
+            }
         }
         let mut lost = Vec::new();
         for (id, work) in &mut pass.works {
@@ -62,74 +67,73 @@ impl Reconciler {
         }
     }
 
-    /// What there is to do for an endpoint, if anything.
-    fn job(&self, pass: &Pass, entry: &Entry) -> Option<Job> {
+    /// The endpoint whose pair is missing, and where its pod's end belongs.
+    fn to_make(&self, pass: &Pass, entry: &Entry) -> Option<(Endpoint, Netns)> {
         let endpoint = &entry.endpoint;
         let memory = self.memories.get(&endpoint.id)?;
         let netns = memory.netns.clone()?;
-        let wanted = (entry.phase == Phase::Adding).then_some(entry.revision);
-        let settled = memory.ifindex.is_some() && (wanted.is_none() || memory.prepared == wanted);
-        if settled || entry.phase == Phase::Live || memory.backs_off(Stage::Links, pass.now) {
-            return None;
-        }
-        let userspace =
-            pass.ovs.bridges.get(&endpoint.bridge).is_some_and(crate::dataplane::ports::Bridge::is_userspace);
-        Some(Job {
-            id: endpoint.id.clone(),
-            endpoint: endpoint.clone(),
-            phase: entry.phase,
-            netns,
-            ifindex: memory.ifindex,
-            offloads: if userspace { Offloads::TransmitOff } else { Offloads::Keep },
-        })
+        let idle = memory.ifindex.is_some() || entry.phase == Phase::Live;
+        (!idle && !memory.backs_off(Stage::Links, pass.now)).then(|| (endpoint.clone(), netns))
     }
 
-    fn made(&mut self, pass: &mut Pass, id: &EndpointId, phase: Phase, outcome: Result<u32, LinkError>) {
-        match outcome {
-            Ok(ifindex) => {
-                let revision = pass.works.get(id).map(|w| w.entry.revision);
-                let memory = self.memories.get_mut(id);
-                memory.succeed(Stage::Links);
-                memory.ifindex = Some(ifindex);
-                if phase == Phase::Adding {
-                    memory.prepared = revision;
+    /// Prepares the pod's ends of endpoints whose addresses are known, and sets them up.
+    pub(super) async fn prepare(&mut self, pass: &mut Pass) {
+        let jobs: Vec<_> = pass.works.values().filter_map(|work| self.to_prepare(pass, work)).collect();
+        let links = &self.parts.links;
+        let done: Vec<_> = futures::stream::iter(jobs)
+            .map(|(entry, netns, offloads)| async move {
+                let endpoint = &entry.endpoint;
+                let spec = PodLinkSpec {
+                    ifname: &endpoint.id.ifname,
+                    mac: endpoint.mac,
+                    mtu: endpoint.mtu,
+                    ipv6: ipv6_mode(endpoint),
+                    offloads,
+                };
+                let outcome = links.prepare_pod_link(&netns, spec).await;
+                (entry, outcome)
+            })
+            .buffer_unordered(LINK_CONCURRENCY)
+            .collect()
+            .await;
+        for (entry, outcome) in done {
+            let id = &entry.endpoint.id;
+            match outcome {
+                Ok(_) => {
+                    let memory = self.memories.get_mut(id);
+                    memory.succeed(Stage::Links);
+                    memory.prepared = Some(entry.revision);
                 }
-            }
-            Err(error) => {
-                let text = crate::report::chain(&error);
-                self.fail(pass, id, Stage::Links, StageError::Other(text));
+                Err(error) => self.fail(pass, id, Stage::Links, StageError::Other(chain(&error))),
             }
         }
+    }
+
+    fn to_prepare(&self, pass: &Pass, work: &Work) -> Option<(Arc<Entry>, Netns, Offloads)> {
+        let entry = &work.entry;
+        let memory = self.memories.get(work.id())?;
+        let netns = memory.netns.clone()?;
+        let idle =
+            work.ifindex.is_none() || entry.phase != Phase::Adding || memory.prepared == Some(entry.revision);
+        if idle || memory.backs_off(Stage::Links, pass.now) {
+            return None;
+        }
+        let userspace = pass.ovs.bridges.get(&entry.endpoint.bridge).is_some_and(Bridge::is_userspace);
+        let offloads = if userspace { Offloads::TransmitOff } else { Offloads::Keep };
+        Some((Arc::clone(entry), netns, offloads))
     }
 }
 
-/// Makes the pair if it is missing; once addresses are known, prepares the pod's end and sets it up.
-async fn make(links: &Links, job: &Job) -> Result<u32, LinkError> {
-    let Job { endpoint, netns, .. } = job;
-    let ifindex = if let Some(ifindex) = job.ifindex {
-        ifindex
-    } else {
-        let spec = VethSpec {
-            host_ifname: &endpoint.host_ifname(),
-            alias: &endpoint.id.alias(),
-            pod_ifname: &endpoint.id.ifname,
-            pod_netns: netns,
-            mtu: endpoint.mtu,
-            mac: endpoint.mac,
-        };
-        links.create_veth(&spec).await?.index.0
+async fn make(links: &Links, endpoint: &Endpoint, netns: &Netns) -> Result<u32, LinkError> {
+    let spec = VethSpec {
+        host_ifname: &endpoint.host_ifname(),
+        alias: &endpoint.id.alias(),
+        pod_ifname: &endpoint.id.ifname,
+        pod_netns: netns,
+        mtu: endpoint.mtu,
+        mac: endpoint.mac,
     };
-    if job.phase == Phase::Adding {
-        let spec = PodLinkSpec {
-            ifname: &endpoint.id.ifname,
-            mac: endpoint.mac,
-            mtu: endpoint.mtu,
-            ipv6: ipv6_mode(endpoint),
-            offloads: job.offloads,
-        };
-        links.prepare_pod_link(netns, spec).await?;
-    }
-    Ok(ifindex)
+    Ok(links.create_veth(&spec).await?.index.0)
 }
 
 fn ipv6_mode(endpoint: &Endpoint) -> Ipv6Mode {

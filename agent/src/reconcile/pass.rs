@@ -102,6 +102,7 @@ impl Reconciler {
         self.attached(&mut pass);
         self.write_maps(&mut pass);
         self.ports(&mut pass).await;
+        self.prepare(&mut pass).await;
         self.attach(&mut pass);
         self.flows(&mut pass).await;
         self.gate(&mut pass).await;

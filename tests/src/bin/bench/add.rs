@@ -1,4 +1,4 @@
-//! ADD from the exec of the shim to its exit, beside the floor and beside the start of any process at all.
+//! ADD from the exec of the shim until the port has its number, and to its exit, beside the floor and beside the start of any process at all.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
         let lab = Lab::with_config(CONFIG);
         let others: Vec<_> = (0..ports).map(|number| quiet(&lab, &format!("other{number}")).up()).collect();
         let mut floor = Floor::connect(&lab)?;
-        let [mut floors, mut processes, mut adds, mut layer2, mut dels] = [const { Vec::new() }; 5];
+        let [mut floors, mut processes, mut numbered, mut layer2, mut adds, mut dels] =
+            [const { Vec::new() }; 6];
         for turn in 0..TURNS {
             floors.push(micros(floor.once()?));
             processes.push(micros(bare_process()?));
@@ -36,8 +37,9 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
             ensure!(answer.exit == Some(0), "DEL failed: {answer:?}");
             dels.push(micros(answer.took));
             let pod = quiet(&lab, &format!("plain{turn}")).place();
-            let answer = pod.add();
+            let (answer, took) = floor.until_numbered(|| pod.add())?;
             ensure!(answer.exit == Some(0), "ADD failed: {answer:?}");
+            numbered.push(micros(took));
             layer2.push(micros(answer.took));
             pod.del().succeeded();
         }
@@ -49,6 +51,8 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
             Row::new(format!("floor, {ports} ports"), "µs", floors),
             Row::new(format!("/bin/true, {ports} ports"), "µs", processes),
             Row::new(floor_name.clone(), "µs", sums),
+            Row::new(format!("ADD until the port has its number, {ports} ports"), "µs", numbered)
+                .beside(&floor_name),
             Row::new(format!("ADD without IPAM, {ports} ports"), "µs", layer2).beside(&floor_name),
             Row::new(format!("ADD with plugin static, {ports} ports"), "µs", adds).beside(&floor_name),
             Row::new(format!("DEL with plugin static, {ports} ports"), "µs", dels),

@@ -1,6 +1,7 @@
 //! The least that an ADD has to do, in this process: a veth pair born in the pod's namespace, an address, one OVSDB
 //! transaction, until the port has its number. No process is started, nothing is checked or remembered.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd as _;
@@ -62,6 +63,28 @@ impl<'lab> Floor<'lab> {
         Ok(took)
     }
 
+    /// Does something else that makes a port; what it came to, and how long it took until the port had its number.
+    pub(crate) fn until_numbered<R>(&mut self, act: impl FnOnce() -> R) -> Result<(R, Duration)> {
+        let Self { runtime, client, events, cache, .. } = self;
+        // The answer comes behind everything that happened before.
+        runtime.block_on(client.transact(vec![Operation::comment("now")]))?;
+        while let Some(event) = events.try_recv() {
+            take(event, cache)?;
+        }
+        let before = numbered(cache);
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let is_new = |cache: &Cache| numbered(cache).iter().any(|name| !before.contains(name));
+                let followed = async { timeout(DEADLINE, until(events, cache, is_new)).await? };
+                runtime.block_on(followed).map(|()| began.elapsed())
+            });
+            let outcome = act();
+            let Ok(took) = watcher.join() else { bail!("the watcher panicked") };
+            Ok((outcome, took.context("the port got no number")?))
+        })
+    }
+
     fn pair(&self, pod: &Netns) -> Result<()> {
         let file = File::open(pod.path())?;
         let mut peer = LinkMessage::default();
@@ -93,7 +116,8 @@ impl<'lab> Floor<'lab> {
         let (client, events, cache) = (&self.client, &mut self.events, &mut self.cache);
         self.runtime.block_on(async {
             client.transact(operations).await?;
-            timeout(DEADLINE, numbered(events, cache)).await.context("the port got no number")?
+            let is_there = |cache: &Cache| numbered(cache).contains(HOST_END);
+            timeout(DEADLINE, until(events, cache, is_there)).await.context("the port got no number")?
         })
     }
 
@@ -111,19 +135,25 @@ impl<'lab> Floor<'lab> {
     }
 }
 
-/// Follows the database until the port has a number.
-async fn numbered(events: &mut Events, cache: &mut Cache) -> Result<()> {
-    let is_ours = |cache: &Cache| {
-        cache.rows("Interface").any(|(_, row)| {
-            row.text("name") == Some(HOST_END) && row.integer("ofport").is_some_and(|port| port > 0)
-        })
-    };
-    while !is_ours(cache) {
-        match events.recv().await {
-            Some(Event::Update { updates, .. }) => cache.apply(updates)?,
-            Some(_) => {}
-            None => bail!("the database went away"),
-        }
+/// The ports that have a number.
+fn numbered(cache: &Cache) -> BTreeSet<String> {
+    let rows = cache.rows("Interface").map(|(_, row)| row);
+    let numbered = rows.filter(|row| row.integer("ofport").is_some_and(|port| port > 0));
+    numbered.filter_map(|row| row.text("name").map(str::to_owned)).collect()
+}
+
+/// Follows the database until it says so.
+async fn until(events: &mut Events, cache: &mut Cache, is_so: impl Fn(&Cache) -> bool) -> Result<()> {
+    while !is_so(cache) {
+        let event = events.recv().await.context("the database went away")?;
+        take(event, cache)?;
+    }
+    Ok(())
+}
+
+fn take(event: Event, cache: &mut Cache) -> Result<()> {
+    if let Event::Update { updates, .. } = event {
+        cache.apply(updates)?;
     }
     Ok(())
 }
