@@ -7,16 +7,17 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{MapData, RingBuf},
+    maps::{MapData, MapError, RingBuf},
     programs::SchedClassifier,
 };
 use ebpf_abi::{
-    ABI_VERSION, AddrKey, BridgeFlags, COUNTERS, Counters, Ctl, HEAD_LEN, L2Key, Local, MacKey, Offence,
-    OffenceFlags, Port, Rate, SrcKey, SrcVal, Uplink, VlanKey, Watch, maps,
+    AddrKey, BridgeFlags, COUNTERS, Counters, Ctl, HEAD_LEN, L2Key, Local, MacKey, NearLocal, NearPort,
+    Offence, OffenceFlags, Port, Rate, SrcKey, SrcVal, Uplink, VlanKey, Watch, maps,
 };
 
 use crate::{
     DropRing, Error, FactRing, Role,
+    near::Near,
     pins::Pins,
     table::{Cells, Counts, Sources, Table, failed},
 };
@@ -44,9 +45,10 @@ pub struct Dataplane {
     macs: Table<MacKey, SrcVal>,
     vlans: Table<VlanKey, u32>,
     locals: Table<L2Key, Local>,
+    near_ports: Near<NearPort>,
+    near_locals: Near<NearLocal>,
     watches: Table<AddrKey, Watch>,
     uplinks: Table<u32, Uplink>,
-    bridges: Cells<BridgeFlags>,
     ctl: Cells<Ctl>,
     counts: Counts,
     last: Cells<Offence>,
@@ -67,21 +69,24 @@ impl Dataplane {
         let mut object = load_object(&pins, max_endpoints)?;
         check_shapes(&object, max_endpoints)?;
         let program_ids = load_programs(&mut object)?;
-        Ok(Dataplane {
+        let mut dataplane = Dataplane {
             ports: Table::take(&mut object, maps::PORTS)?,
             sources: Sources::take(&mut object)?,
             macs: Table::take(&mut object, maps::MACS)?,
             vlans: Table::take(&mut object, maps::VLANS)?,
             locals: Table::take(&mut object, maps::LOCAL)?,
+            near_ports: Near::take(&mut object, maps::NEAR_PORTS)?,
+            near_locals: Near::take(&mut object, maps::NEAR_LOCALS)?,
             watches: Table::take(&mut object, maps::WATCH)?,
             uplinks: Table::take(&mut object, maps::UPLINKS)?,
-            bridges: Cells::take(&mut object, maps::BRIDGE)?,
             ctl: Cells::take(&mut object, maps::CTL)?,
             counts: Counts::take(&mut object)?,
             last: Cells::take(&mut object, maps::LAST)?,
             rates: Cells::take(&mut object, maps::RATE)?,
             hooks: Arc::new(Hooks::new(pins, object, program_ids)),
-        })
+        };
+        dataplane.mend_copies()?;
+        Ok(dataplane)
     }
 
     /// Names of the map directories of other layouts and versions.
@@ -101,11 +106,14 @@ impl Dataplane {
 
     /// Writes the entry of a host veth.
     pub fn set_port(&mut self, ifindex: u32, port: &Port) -> Result<(), Error> {
-        self.ports.set(ifindex, *port)
+        self.near_ports.withdraw(&NearPort { ifindex, ..NearPort::NONE })?;
+        self.ports.set(ifindex, *port)?;
+        NearPort::of(ifindex, port).map_or(Ok(()), |copy| self.near_ports.put(copy))
     }
 
     /// Removes it: its program then drops every frame as `unbound`.
     pub fn remove_port(&mut self, ifindex: u32) -> Result<(), Error> {
+        self.near_ports.withdraw(&NearPort { ifindex, ..NearPort::NONE })?;
         self.ports.remove(ifindex)
     }
 
@@ -161,11 +169,15 @@ impl Dataplane {
 
     /// Writes a local endpoint.
     pub fn set_local(&mut self, key: &L2Key, value: &Local) -> Result<(), Error> {
-        self.locals.set(*key, *value)
+        let copy = NearLocal::of(key, value);
+        self.near_locals.withdraw(&copy)?;
+        self.locals.set(*key, *value)?;
+        self.near_locals.put(copy)
     }
 
     /// Removes a local endpoint.
     pub fn remove_local(&mut self, key: &L2Key) -> Result<(), Error> {
+        self.near_locals.withdraw(&NearLocal::of(key, &NearLocal::NONE.local))?;
         self.locals.remove(*key)
     }
 
@@ -207,12 +219,17 @@ impl Dataplane {
 
     /// The flags of a bridge, by its index (below [`maps::BRIDGES`]).
     pub fn bridge(&self, index: u16) -> Result<BridgeFlags, Error> {
-        self.bridges.one(u32::from(index))
+        let bit = bridge_bit(index, "reading")?;
+        Ok(BridgeFlags::NONE.set(BridgeFlags::ACCEL_OK, self.ctl.one(0)?.accel_ok & bit != 0))
     }
 
     /// Writes the flags of a bridge.
     pub fn set_bridge(&mut self, index: u16, flags: BridgeFlags) -> Result<(), Error> {
-        self.bridges.set(u32::from(index), flags)
+        let bit = bridge_bit(index, "writing")?;
+        let ctl = self.ctl.one(0)?;
+        let others = ctl.accel_ok & !bit;
+        let accel_ok = if flags.contains(BridgeFlags::ACCEL_OK) { others | bit } else { others };
+        self.ctl.set(0, Ctl { accel_ok, ..ctl })
     }
 
     /// Until when acceleration holds, ns of [`crate::ktime_ns`]; 0 = it does not.
@@ -222,7 +239,8 @@ impl Dataplane {
 
     /// Moves the end of the lease.
     pub fn set_lease(&mut self, until_ns: u64) -> Result<(), Error> {
-        self.ctl.set(0, Ctl { abi: ABI_VERSION, pad: 0, lease_ns: until_ns })
+        let ctl = self.ctl.one(0)?;
+        self.ctl.set(0, Ctl { lease_ns: until_ns, ..ctl })
     }
 
     /// The counters of a slot, summed over the CPUs.
@@ -252,6 +270,14 @@ impl Dataplane {
         self.ring(maps::DROPS).map(DropRing::new)
     }
 
+    /// What an agent that was stopped amid a write left of the copies.
+    fn mend_copies(&mut self) -> Result<(), Error> {
+        let ports: Vec<_> = self.ports()?.iter().filter_map(|(i, port)| NearPort::of(*i, port)).collect();
+        self.near_ports.mend(&ports)?;
+        let locals: Vec<_> = self.locals()?.iter().map(|(key, local)| NearLocal::of(key, local)).collect();
+        self.near_locals.mend(&locals)
+    }
+
     fn ring(&self, name: &'static str) -> Result<RingBuf<MapData>, Error> {
         MapData::from_pin(self.hooks.pins.map(name))
             .and_then(|data| RingBuf::try_from(aya::maps::Map::RingBuf(data)))
@@ -274,6 +300,14 @@ const NO_OFFENCE: Offence = Offence {
     pad: 0,
     head: [0; HEAD_LEN],
 };
+
+/// The bit of a bridge in [`Ctl::accel_ok`].
+fn bridge_bit(index: u16, operation: &'static str) -> Result<u64, Error> {
+    1_u64.checked_shl(u32::from(index)).ok_or_else(|| {
+        let beyond = MapError::OutOfBounds { index: u32::from(index), max_entries: maps::BRIDGES };
+        failed(maps::CTL, operation, index, beyond)
+    })
+}
 
 const fn program_name(role: Role) -> &'static str {
     match role {
@@ -319,9 +353,10 @@ fn check_shapes(object: &Ebpf, max_endpoints: u32) -> Result<(), Error> {
         (maps::MACS, size_of::<MacKey>(), size_of::<SrcVal>(), maps::MAX_MACS),
         (maps::VLANS, size_of::<VlanKey>(), 4, maps::MAX_VLANS),
         (maps::LOCAL, size_of::<L2Key>(), size_of::<Local>(), ports),
+        (maps::NEAR_PORTS, 4, size_of::<NearPort>(), maps::PLACES),
+        (maps::NEAR_LOCALS, 4, size_of::<NearLocal>(), maps::PLACES),
         (maps::WATCH, size_of::<AddrKey>(), size_of::<Watch>(), maps::watches(max_endpoints)),
         (maps::UPLINKS, 4, size_of::<Uplink>(), maps::MAX_UPLINKS),
-        (maps::BRIDGE, 4, size_of::<BridgeFlags>(), maps::BRIDGES),
         (maps::CTL, 4, size_of::<Ctl>(), 1),
         (maps::COUNT, 4, 8 * COUNTERS, slots),
         (maps::LAST, 4, size_of::<Offence>(), slots),

@@ -24,6 +24,7 @@ mod dataplane;
 mod error;
 mod filters;
 mod links;
+mod near;
 mod pins;
 mod raw;
 mod ring;

@@ -1,6 +1,9 @@
 //! The way past the bridge: who is local, and until when it holds.
 
-use crate::bytes::{flag_word, shared_struct};
+use crate::{
+    bytes::{flag_word, shared_struct},
+    near::segment_bridge,
+};
 
 shared_struct! {
     /// Key of `LOCAL`: where a frame is addressed to.
@@ -21,6 +24,13 @@ impl L2Key {
     #[inline]
     pub const fn new(bridge: u16, vlan: u16, mac: [u8; 6]) -> L2Key {
         L2Key { bridge, vlan, mac, pad: 0 }
+    }
+
+    /// The same from a segment and a MAC as numbers.
+    #[inline]
+    pub const fn of_words(segment: u32, mac: u64) -> L2Key {
+        let [a, b, c, d, e, f, ..] = mac.to_le_bytes();
+        L2Key::new(segment_bridge(segment), segment as u16, [a, b, c, d, e, f])
     }
 }
 
@@ -47,7 +57,7 @@ flag_word! {
 }
 
 flag_word! {
-    /// Value of `BRIDGE`, indexed by the number of the bridge.
+    /// What holds for a bridge; in the maps a bit of [`Ctl::accel_ok`].
     BridgeFlags: u32 {
         /// Nothing on this bridge forbids acceleration.
         ACCEL_OK = 1 << 0;
@@ -55,13 +65,15 @@ flag_word! {
 }
 
 shared_struct! {
-    /// The only entry of `CTL`.
-    Ctl: 16 {
-        /// [`crate::ABI_VERSION`] of the writer.
-        abi: u32,
-        /// Zero.
-        pad: u32,
+    /// The only entry of `CTL`: everything that may stop acceleration at once, found by one look-up.
+    Ctl: 32 {
         /// Acceleration holds until this time, ns; 0 = never. The agent moves it on while it lives.
         lease_ns: u64,
+        /// A bit for each bridge on which nothing forbids it, the lowest for bridge 0.
+        accel_ok: u64,
+        /// `jiffies64` when a program last looked at the clock. Written by the programs.
+        clock_jiffies: u64,
+        /// The time then, ns. Written by the programs.
+        clock_ns: u64,
     }
 }

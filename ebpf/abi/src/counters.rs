@@ -9,7 +9,7 @@ pub const COUNTERS: usize = 32;
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// Frames that the guard let pass, accelerated ones included.
+    /// Frames that the guard let pass on to the bridge.
     Passed = 0,
     /// Accelerated frames that the endpoint sent.
     AccelTxPackets = 24,
@@ -35,9 +35,9 @@ impl Counters {
         self.0[counter as usize]
     }
 
-    /// Frames that passed.
+    /// Frames that the guard let pass, to the bridge or past it.
     pub const fn passed(&self) -> u64 {
-        self.of(Counter::Passed)
+        self.of(Counter::Passed).wrapping_add(self.of(Counter::AccelTxPackets))
     }
 
     /// Frames counted under a reason. In mode `observe` they passed all the same.

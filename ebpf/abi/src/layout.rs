@@ -1,8 +1,8 @@
 //! The fingerprint of the whole contract, and the version beside it.
 
 use crate::{
-    AddrKey, COUNTERS, Ctl, Fact, L2Key, Local, MacKey, Offence, Port, Rate, SrcBody, SrcKey, SrcVal, Uplink,
-    VlanKey, Watch, maps,
+    AddrKey, COUNTERS, Ctl, Fact, L2Key, Local, MacKey, NearLocal, NearPort, Offence, Port, Rate, SrcBody,
+    SrcKey, SrcVal, Uplink, VlanKey, Watch, maps,
 };
 
 /// Version of the meaning of the maps. Raised when a value keeps its layout and changes its meaning.
@@ -19,6 +19,8 @@ pub const LAYOUT: u64 = {
         VlanKey::LAYOUT,
         L2Key::LAYOUT,
         Local::LAYOUT,
+        NearPort::LAYOUT,
+        NearLocal::LAYOUT,
         Ctl::LAYOUT,
         AddrKey::LAYOUT,
         Watch::LAYOUT,

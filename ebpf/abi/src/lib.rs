@@ -20,6 +20,7 @@ mod bytes;
 mod counters;
 mod layout;
 pub mod maps;
+mod near;
 mod port;
 mod reason;
 mod record;
@@ -28,6 +29,7 @@ mod watch;
 pub use accel::{BridgeFlags, Ctl, L2Key, Local, LocalFlags};
 pub use counters::{COUNTERS, Counter, Counters};
 pub use layout::{ABI_VERSION, LAYOUT, layout_hash};
+pub use near::{NearLocal, NearPort, mac_word, segment, segment_bridge};
 pub use port::{
     MacKey, Mode, Port, PortFlags, SrcBody, SrcKey, SrcVal, Stage, TRUNK, VlanKey, eui64_link_local,
     v4_mapped,

@@ -10,12 +10,14 @@ pub const MACS: &str = "MACS";
 pub const VLANS: &str = "VLANS";
 /// HASH [`crate::L2Key`] -> [`crate::Local`].
 pub const LOCAL: &str = "LOCAL";
+/// ARRAY [`crate::NearPort::place`] -> [`crate::NearPort`], copies of `PORTS`.
+pub const NEAR_PORTS: &str = "NEAR_PORTS";
+/// ARRAY [`crate::NearLocal::place`] -> [`crate::NearLocal`], copies of `LOCAL`.
+pub const NEAR_LOCALS: &str = "NEAR_LOCALS";
 /// HASH [`crate::AddrKey`] -> [`crate::Watch`].
 pub const WATCH: &str = "WATCH";
 /// HASH ifindex -> [`crate::Uplink`].
 pub const UPLINKS: &str = "UPLINKS";
-/// ARRAY bridge -> [`crate::BridgeFlags`].
-pub const BRIDGE: &str = "BRIDGE";
 /// ARRAY of one [`crate::Ctl`].
 pub const CTL: &str = "CTL";
 /// PERCPU_ARRAY slot -> `[u64; 32]`, see [`crate::Counters`].
@@ -30,18 +32,36 @@ pub const FACTS: &str = "FACTS";
 pub const DROPS: &str = "DROPS";
 
 /// Every map.
-pub const ALL: [&str; 14] =
-    [PORTS, SRC, MACS, VLANS, LOCAL, WATCH, UPLINKS, BRIDGE, CTL, COUNT, LAST, RATE, FACTS, DROPS];
+pub const ALL: [&str; 15] = [
+    PORTS,
+    SRC,
+    MACS,
+    VLANS,
+    LOCAL,
+    NEAR_PORTS,
+    NEAR_LOCALS,
+    WATCH,
+    UPLINKS,
+    CTL,
+    COUNT,
+    LAST,
+    RATE,
+    FACTS,
+    DROPS,
+];
 
 /// Further sources on a node: prefixes, virtual addresses, exceptions.
 pub const MAX_SOURCES: u32 = 16_384;
 /// Further MACs on a node: a few VRRP groups for each endpoint that has any.
 pub const MAX_MACS: u32 = 4_096;
+/// Places of each array of copies, a power of two: sixteen for each of the 250 endpoints of a large node, so that few
+/// meet. 384 KiB together.
+pub const PLACES: u32 = 4_096;
 /// (trunk port, VLAN) pairs on a node.
 pub const MAX_VLANS: u32 = 16_384;
 /// Physical members of bridges on a node.
 pub const MAX_UPLINKS: u32 = 256;
-/// Bridges on a node.
+/// Bridges on a node: one bit each of [`crate::Ctl::accel_ok`].
 pub const BRIDGES: u32 = 64;
 /// Bytes of the ring `FACTS`: 1,024 records.
 pub const FACTS_BYTES: u32 = 64 * 1024;
@@ -52,8 +72,17 @@ pub const WATCHES_PER_PORT: u32 = 4;
 
 /// The sizes above, folded for the layout's fingerprint.
 pub(crate) const FIXED_SIZES: u64 = {
-    let sizes =
-        [MAX_SOURCES, MAX_MACS, MAX_VLANS, MAX_UPLINKS, BRIDGES, FACTS_BYTES, DROPS_BYTES, WATCHES_PER_PORT];
+    let sizes = [
+        MAX_SOURCES,
+        MAX_MACS,
+        PLACES,
+        MAX_VLANS,
+        MAX_UPLINKS,
+        BRIDGES,
+        FACTS_BYTES,
+        DROPS_BYTES,
+        WATCHES_PER_PORT,
+    ];
     let mut h = crate::layout::SEED;
     let mut i = 0;
     while i < sizes.len() {

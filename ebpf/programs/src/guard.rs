@@ -18,7 +18,7 @@ use crate::{
 /// What is known of a frame that may pass.
 pub(crate) struct Accepted {
     pub(crate) dst: Mac,
-    /// Unfragmented TCP, UDP, SCTP or echo without a tag: may go past the bridge.
+    /// Unfragmented unicast of TCP, UDP, SCTP or echo, untagged and from an access port: may go past the bridge.
     pub(crate) plain: bool,
 }
 
@@ -78,7 +78,8 @@ pub(crate) fn check(ctx: &TcContext, port: &Port) -> Result<Accepted, Reason> {
             return Err(Reason::Ethertype);
         }
     };
-    Ok(Accepted { dst: eth.dst, plain: plain && !tagged })
+    let [first, ..] = eth.dst;
+    Ok(Accepted { dst: eth.dst, plain: plain && !tagged && first & 1 == 0 && port.vlan != TRUNK })
 }
 
 /// Row `vlan`: says whether the frame has a tag that the port carries.

@@ -152,47 +152,70 @@ impl Head {
 #[inline(always)]
 fn load_words(ctx: &TcContext, from: u32, room: &mut MaybeUninit<Head>) -> bool {
     const { assert!(size_of::<Head>() == 72 && core::mem::offset_of!(Head, bytes) == 2) };
-    let begin = ctx.data() + from as usize;
-    if begin + WORDS_LEN > ctx.data_end() {
-        return false;
-    }
+    let Some(packet) = Window::<WORDS_LEN>::open(ctx, from) else { return false };
     let into = room.as_mut_ptr().cast::<u8>();
-    // Rust has no load from a place of unknown alignment but by single bytes. The targets of the kernel
-    // that we run on take it whole, and its verifier knows that.
-    macro_rules! copy {
-        ($word:ty, $text:literal, $at:literal) => {
-            // SAFETY: the word lies between `begin` and the end that was checked, and in the room two bytes
-            // further on, where it is aligned.
-            unsafe {
-                let word: $word;
-                core::arch::asm!(
-                    concat!("{word} = *(", $text, " *)({begin} + {at})"),
-                    word = lateout(reg) word, begin = in(reg) begin, at = const $at,
-                    options(pure, readonly, nostack),
-                );
-                into.add(2 + $at).cast::<$word>().write(word);
-            }
-        };
-    }
-    // SAFETY: the bytes before and behind what is copied.
+    // SAFETY: the words lie within the room, two bytes further on than in the packet, where they are aligned.
     unsafe {
         into.cast::<u16>().write(0);
+        into.add(2).cast::<u16>().write(packet.u16::<0>() as u16);
+        into.add(4).cast::<u32>().write(packet.u32::<2>() as u32);
+        into.add(8).cast::<u64>().write(packet.u64::<6>());
+        into.add(16).cast::<u64>().write(packet.u64::<14>());
+        into.add(24).cast::<u64>().write(packet.u64::<22>());
+        into.add(32).cast::<u64>().write(packet.u64::<30>());
+        into.add(40).cast::<u64>().write(packet.u64::<38>());
+        into.add(48).cast::<u64>().write(packet.u64::<46>());
+        into.add(56).cast::<u64>().write(packet.u64::<54>());
         into.add(64).cast::<u64>().write(0);
     }
-    copy!(u16, "u16", 0);
-    copy!(u32, "u32", 2);
-    copy!(u64, "u64", 6);
-    copy!(u64, "u64", 14);
-    copy!(u64, "u64", 22);
-    copy!(u64, "u64", 30);
-    copy!(u64, "u64", 38);
-    copy!(u64, "u64", 46);
-    copy!(u64, "u64", 54);
     true
 }
 
 /// What is copied by words: Ethernet, IPv6, and eight bytes.
 const WORDS_LEN: usize = 62;
+
+/// The first `LEN` bytes of a frame, read in place, words in the byte order of this machine. Each is given as 64 bits,
+/// which is what a register holds: a narrower type would be cut to its width once more.
+///
+/// Rust has no load from a place of unknown alignment but by single bytes. The targets of the kernel that we run
+/// on take it whole, and its verifier knows that: hence the assembly.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<const LEN: usize> {
+    begin: usize,
+}
+
+macro_rules! load {
+    ($word:ident, $text:literal) => {
+        #[inline(always)]
+        pub(crate) fn $word<const AT: usize>(self) -> u64 {
+            const { assert!(AT + size_of::<$word>() <= LEN) };
+            let word: u64;
+            // SAFETY: the word lies between `begin` and the end that was compared with it.
+            unsafe {
+                core::arch::asm!(
+                    concat!("{word} = *(", $text, " *)({begin} + {at})"),
+                    word = lateout(reg) word, begin = in(reg) self.begin, at = const AT,
+                    options(pure, readonly, nostack),
+                );
+            }
+            word
+        }
+    };
+}
+
+impl<const LEN: usize> Window<LEN> {
+    /// `None`: the frame is shorter, or the kernel does not hold it in one piece.
+    #[inline(always)]
+    pub(crate) fn open(ctx: &TcContext, from: u32) -> Option<Self> {
+        let begin = ctx.data() + from as usize;
+        (begin + LEN <= ctx.data_end()).then_some(Self { begin })
+    }
+
+    load!(u8, "u8");
+    load!(u16, "u16");
+    load!(u32, "u32");
+    load!(u64, "u64");
+}
 
 /// Copies at most 64 of the `left` bytes that begin at `from`; gives how many.
 #[inline(always)]
@@ -211,6 +234,13 @@ pub(crate) fn load_head(ctx: &TcContext, from: u32, left: u32, into: &mut [u8; H
 pub(crate) fn load_into<const N: usize>(ctx: &TcContext, at: u32, into: &mut [u8; N]) -> bool {
     // SAFETY: `into` has N bytes.
     unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), at, into.as_mut_ptr().cast(), N as u32) == 0 }
+}
+
+/// Whether the kernel holds an outer tag beside the frame.
+#[inline(always)]
+pub(crate) fn is_tagged(ctx: &TcContext) -> bool {
+    // SAFETY: the kernel hands a valid `__sk_buff`.
+    unsafe { (*ctx.skb.skb).vlan_present != 0 }
 }
 
 /// The outer tag that the kernel holds beside the frame: (protocol, tag control information).

@@ -9,15 +9,15 @@ use crate::{
 };
 
 /// More fragments, or an offset.
-const FRAGMENT_MASK: u16 = 0x3fff;
+pub(crate) const FRAGMENT_MASK: u16 = 0x3fff;
 const HEADER_LEN: u32 = 20;
 /// Where a header without options ends in a frame.
 const FIXED_END: u32 = ETH_LEN + HEADER_LEN;
 const REDIRECT: u8 = 5;
 const ROUTER_ADVERTISEMENT: u8 = 9;
-const ECHO_REPLY: u8 = 0;
-const ECHO: u8 = 8;
-const DHCP_SERVER: u16 = 67;
+pub(crate) const ECHO_REPLY: u8 = 0;
+pub(crate) const ECHO: u8 = 8;
+pub(crate) const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 
 /// What the policy reads behind the network header.

@@ -29,15 +29,15 @@ const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
-const ECHO: u8 = 128;
-const ECHO_REPLY: u8 = 129;
+pub(crate) const ECHO: u8 = 128;
+pub(crate) const ECHO_REPLY: u8 = 129;
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const REDIRECT: u8 = 137;
 const ROUTER_RENUMBERING: u8 = 138;
 const MULTICAST_ROUTER_ADVERTISEMENT: u8 = 151;
 const MLD2_REPORT: u8 = 143;
-const DHCP_SERVER: u16 = 547;
+pub(crate) const DHCP_SERVER: u16 = 547;
 
 /// What the policy reads behind the network header.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 //!
 //! | program | hook | does |
 //! | --- | --- | --- |
-//! | `up_from_pod` | host veth ingress, first | [`guard`], then [`accel`] |
+//! | `up_from_pod` | host veth ingress, first | [`ordinary`], else [`guard`]; then [`accel`] |
 //! | `up_to_pod` | host veth egress, last | [`watch`]: ARP and neighbour discovery only |
 //! | `up_uplink` | ingress of each physical member | the same |
 //!
@@ -26,15 +26,17 @@ mod headers;
 mod ipv4;
 mod ipv6;
 mod maps;
+mod ordinary;
 mod source;
 mod watch;
 mod words;
 
 use core::mem::MaybeUninit;
 
+use accel::Sender;
 use account::Book;
 use aya_ebpf::{bindings::TC_ACT_SHOT, macros::classifier, programs::TcContext};
-use ebpf_abi::{Counter, Mode, OffenceFlags, Place, Port, PortFlags, Reason, Stage};
+use ebpf_abi::{Counter, Mode, OffenceFlags, Place, Port, PortFlags, Reason, Stage, mac_word, segment};
 
 /// `TCX_NEXT` and `TC_ACT_UNSPEC`: the next program or filter decides.
 const NEXT: i32 = -1;
@@ -45,6 +47,9 @@ const SHOT: i32 = TC_ACT_SHOT;
 pub fn up_from_pod(ctx: TcContext) -> i32 {
     // SAFETY: the kernel hands a valid `__sk_buff`; its fields are checked by the verifier.
     let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    if let Some(verdict) = ordinary::verdict(&ctx, ifindex) {
+        return verdict;
+    }
     // SAFETY: the entry may change while it is read, never in size; each field is used on its own.
     let Some(port) = (unsafe { maps::PORTS.get(ifindex) }) else {
         account::offence(&ctx, 0, 0, Reason::Unbound, OffenceFlags::NONE);
@@ -67,10 +72,14 @@ fn from_port(ctx: &TcContext, ifindex: u32, port: &Port) -> i32 {
         return SHOT;
     }
     match guard::check(ctx, port) {
-        Ok(accepted) => {
-            let book = Book::open(port.slot);
-            book.add(Counter::Passed as u32, 1);
-            accel::forward(ctx, ifindex, port, &accepted, book).unwrap_or(NEXT)
+        Ok(accepted) if accepted.plain => {
+            let (slot, mtu, flags) = (port.slot, port.mtu, port.flags);
+            let sender = Sender { ifindex, slot, segment: segment(port.bridge, port.vlan), mtu, flags };
+            accel::forward(ctx, &sender, mac_word(accepted.dst))
+        }
+        Ok(_) => {
+            Book::open(port.slot).add(Counter::Passed as u32, 1);
+            NEXT
         }
         Err(reason) if port.mode == Mode::OBSERVE => {
             account::offence(ctx, port.slot, port.generation, reason, OffenceFlags::PASSED);

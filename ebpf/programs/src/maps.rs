@@ -1,8 +1,8 @@
 //! The maps. Names and meaning stand in `ebpf_abi::maps`; the sizes given here as 1 follow from the
 //! number of endpoints and are set by the loader.
 //!
-//! Only the agent writes PORTS, SRC, MACS, VLANS, LOCAL, UPLINKS, BRIDGE and CTL. The programs write
-//! COUNT, LAST, RATE, the rings, and the `seen` and `reported` fields of WATCH.
+//! Only the agent writes PORTS, SRC, MACS, VLANS, LOCAL, NEAR_PORTS, NEAR_LOCALS, UPLINKS and CTL. The programs
+//! write COUNT, LAST, RATE, the rings, the clock in CTL, and the `seen` and `reported` fields of WATCH.
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -10,8 +10,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 use ebpf_abi::{
-    AddrKey, BridgeFlags, COUNTERS, Ctl, L2Key, Local, MacKey, Offence, Port, Rate, SrcBody, SrcVal, Uplink,
-    VlanKey, Watch, maps,
+    AddrKey, COUNTERS, Ctl, L2Key, Local, MacKey, NearLocal, NearPort, Offence, Port, Rate, SrcBody, SrcVal,
+    Uplink, VlanKey, Watch, maps,
 };
 
 /// Replaced at load.
@@ -31,11 +31,13 @@ pub(crate) static VLANS: HashMap<VlanKey, u32> =
 #[map]
 pub(crate) static LOCAL: HashMap<L2Key, Local> = HashMap::with_max_entries(SET_BY_LOADER, 0);
 #[map]
+pub(crate) static NEAR_PORTS: Array<NearPort> = Array::with_max_entries(maps::PLACES, 0);
+#[map]
+pub(crate) static NEAR_LOCALS: Array<NearLocal> = Array::with_max_entries(maps::PLACES, 0);
+#[map]
 pub(crate) static WATCH: HashMap<AddrKey, Watch> = HashMap::with_max_entries(SET_BY_LOADER, 0);
 #[map]
 pub(crate) static UPLINKS: HashMap<u32, Uplink> = HashMap::with_max_entries(maps::MAX_UPLINKS, 0);
-#[map]
-pub(crate) static BRIDGE: Array<BridgeFlags> = Array::with_max_entries(maps::BRIDGES, 0);
 #[map]
 pub(crate) static CTL: Array<Ctl> = Array::with_max_entries(1, 0);
 #[map]
@@ -48,16 +50,3 @@ pub(crate) static RATE: Array<Rate> = Array::with_max_entries(SET_BY_LOADER, 0);
 pub(crate) static FACTS: RingBuf = RingBuf::with_byte_size(maps::FACTS_BYTES, 0);
 #[map]
 pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(maps::DROPS_BYTES, 0);
-
-/// The time of the last look at the clock on each CPU. Private to the programs, hence not pinned.
-#[map]
-pub(crate) static CLOCK: PerCpuArray<Tick> = PerCpuArray::with_max_entries(1, 0);
-
-/// A look at the clock.
-#[repr(C)]
-pub(crate) struct Tick {
-    /// `jiffies64` then.
-    pub(crate) jiffies: u64,
-    /// The time then, ns.
-    pub(crate) ns: u64,
-}

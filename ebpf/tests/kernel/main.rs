@@ -7,6 +7,7 @@ mod accelerating;
 mod attaching;
 mod frames;
 mod lab;
+mod near;
 mod pinning;
 mod speed;
 mod watching;

@@ -121,7 +121,7 @@ fn an_error_names_the_map_and_the_key() {
         let slots = maps::slots(MAX_ENDPOINTS);
         d.zero_counters(slots - 1).unwrap();
         assert!(chain(&d.counters(slots).unwrap_err()).starts_with(&format!("reading COUNT[{slots}]")));
-        assert!(chain(&d.set_bridge(64, BridgeFlags::NONE).unwrap_err()).starts_with("writing BRIDGE[64]"));
+        assert!(chain(&d.set_bridge(64, BridgeFlags::NONE).unwrap_err()).starts_with("writing CTL[64]"));
         for ifindex in 0..maps::MAX_UPLINKS {
             d.set_uplink(ifindex, &Uplink::new(0)).unwrap();
         }
