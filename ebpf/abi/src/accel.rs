@@ -29,8 +29,8 @@ impl L2Key {
     /// The same from a segment and a MAC as numbers.
     #[inline]
     pub const fn of_words(segment: u32, mac: u64) -> L2Key {
-        let [a, b, c, d, e, f, ..] = mac.to_le_bytes();
-        L2Key::new(segment_bridge(segment), segment as u16, [a, b, c, d, e, f])
+        let [mac @ .., _, _] = mac.to_le_bytes();
+        L2Key::new(segment_bridge(segment), (segment & 0xffff) as u16, mac)
     }
 }
 

@@ -82,8 +82,7 @@ impl NearPort {
 }
 
 const fn from(mac: [u8; 6], ethertype: [u8; 2]) -> u64 {
-    let ([a, b, c, d, e, f], [g, h]) = (mac, ethertype);
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    (mac_word(mac) | (u16::from_le_bytes(ethertype) as u64) << 48).to_le()
 }
 
 shared_struct! {
@@ -114,6 +113,10 @@ impl NearLocal {
 
     /// The place of a MAC. Made MACs differ in few bits, anywhere: Fibonacci hashing spreads them.
     #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "only the highest bits are left, as many as places need"
+    )]
     pub const fn place(mac: u64) -> u32 {
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
         (mac.wrapping_mul(GOLDEN) >> (u64::BITS - PLACES.trailing_zeros())) as u32
@@ -135,8 +138,8 @@ pub const fn segment_bridge(segment: u32) -> u16 {
 /// A MAC as a number, its first byte the lowest.
 #[inline]
 pub const fn mac_word(mac: [u8; 6]) -> u64 {
-    let [a, b, c, d, e, f] = mac;
-    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    let [head @ .., fifth, sixth] = mac;
+    u32::from_le_bytes(head) as u64 | (u16::from_le_bytes([fifth, sixth]) as u64) << 32
 }
 
 #[cfg(test)]

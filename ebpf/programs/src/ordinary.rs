@@ -76,6 +76,6 @@ const fn wire(number: u16) -> u64 {
 
 #[inline(always)]
 fn halves(addr: [u8; 16]) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = addr;
-    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
+    let whole = u128::from_le_bytes(addr);
+    (whole as u64, (whole >> 64) as u64)
 }

@@ -4,13 +4,17 @@
 
 use aya::programs::{TestRun as _, TestRunOptions};
 
+use nix::libc;
+
 use super::{Dataplane, Hooks, OBJECT, program, program_name};
-use crate::{Error, Role};
+use crate::{Error, Role, error::Errno};
 
 /// Size of `struct __sk_buff` up to the last field that kernel 5.10 knows.
 const CONTEXT_LEN: usize = 176;
 /// Where `ifindex` lies in it.
 const IFINDEX_AT: usize = 40;
+/// How often a run is begun anew that the kernel broke off: it does so for any work that waits for the thread.
+const RETRIES: usize = 8;
 
 /// What a test run tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +34,27 @@ impl Hooks {
         let mut context = [0; CONTEXT_LEN];
         context[IFINDEX_AT..IFINDEX_AT + 4].copy_from_slice(&ifindex.to_ne_bytes());
         let object = self.object();
-        let result = program(&object, role)?
-            .test_run(TestRunOptions {
+        let program = program(&object, role)?;
+        let run = || {
+            program.test_run(TestRunOptions {
                 data_in: Some(frame),
                 ctx_in: Some(&context),
                 repeat: repeat.max(1),
                 ..TestRunOptions::default()
             })
-            .map_err(|source| Error::TestRun {
-                program: program_name(role),
-                len: frame.len(),
-                source: Box::new(source),
-            })?;
+        };
+        let mut result = run();
+        for _ in 0..RETRIES {
+            match &result {
+                Err(e) if e.errno() == Some(libc::EINTR) => result = run(),
+                _ => break,
+            }
+        }
+        let result = result.map_err(|source| Error::TestRun {
+            program: program_name(role),
+            len: frame.len(),
+            source: Box::new(source),
+        })?;
         let mean_ns = u64::try_from(result.duration.as_nanos()).unwrap_or(u64::MAX);
         Ok(TestRun { verdict: result.return_value.cast_signed(), mean_ns })
     }
