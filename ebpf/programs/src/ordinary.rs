@@ -2,7 +2,7 @@
 //! first address, TCP, UDP, SCTP or an echo right behind a network header without options.
 //!
 //! It can only say yes. What it does not know goes row by row through [`crate::guard`], so it must know nothing that
-//! a row drops; the corpus runs through both. No hash is computed and nothing is copied: a fifth of the long way.
+//! a row drops; the corpus runs through both. No hash is computed and nothing is copied: a quarter of the long way.
 
 use aya_ebpf::programs::TcContext;
 use ebpf_abi::NearPort;
