@@ -9,5 +9,5 @@ mod frames;
 mod lab;
 mod near;
 mod pinning;
-mod speed;
+mod size;
 mod watching;
