@@ -23,6 +23,8 @@ mod pass;
 mod ports;
 mod removal;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

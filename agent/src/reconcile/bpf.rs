@@ -49,7 +49,7 @@ impl Maps {
     }
 
     /// Keeps the numbers that a former agent gave: the entries of live endpoints need no rewriting then.
-    fn adopt(&mut self, actual: &Tables, works: &BTreeMap<EndpointId, Work>) {
+    pub(super) fn adopt(&mut self, actual: &Tables, works: &BTreeMap<EndpointId, Work>) {
         for work in works.values() {
             let entry =
                 work.ifindex.and_then(|i| actual.ports.get(&i)).filter(|p| p.slot == work.entry.slot.index);
@@ -292,17 +292,25 @@ fn take_over(
     works: &BTreeMap<EndpointId, Work>,
 ) -> Result<Tables, ebpf::Error> {
     let mut actual = bpf.read()?;
-    // A veth of this very pass is not among the observed ones yet.
-    let is_link =
-        |i: u32| veths.values().any(|v| v.index.0 == i) || works.values().any(|w| w.ifindex == Some(i));
-    let here = |i: u32| is_link(i) || actual.uplinks.contains_key(&i);
-    for ifindex in bpf.attached()?.into_iter().filter(|i| !here(*i)) {
+    for ifindex in without_interface(bpf.attached()?, &actual, veths, works) {
         bpf.detach(ifindex, "")?;
     }
     for uplink in actual.uplinks.values_mut() {
         uplink.bridge = u16::MAX;
     }
     Ok(actual)
+}
+
+/// The pins whose interface is gone. A veth of this very pass is not among the observed ones yet.
+pub(super) fn without_interface(
+    pinned: Vec<u32>,
+    actual: &Tables,
+    veths: &HostVeths,
+    works: &BTreeMap<EndpointId, Work>,
+) -> Vec<u32> {
+    let is_link =
+        |i: u32| veths.values().any(|v| v.index.0 == i) || works.values().any(|w| w.ifindex == Some(i));
+    pinned.into_iter().filter(|i| !is_link(*i) && !actual.uplinks.contains_key(i)).collect()
 }
 
 /// Writes the difference; the errors that came up, with the port where it was one.

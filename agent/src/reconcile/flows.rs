@@ -370,3 +370,6 @@ impl Reconciler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

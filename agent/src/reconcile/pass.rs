@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reconciler;
+use super::memory::Fault;
 use crate::dataplane::links::HostVeths;
 use crate::dataplane::ports::{Lock, Ovs, State as Contact};
 use crate::model::{EndpointId, Entry, Intent, Obstacle, OfPort, Outcomes, Stage, StageError, State};
@@ -41,8 +42,24 @@ pub(super) struct Work {
 }
 
 impl Work {
+    pub(super) fn new(entry: Arc<Entry>) -> Self {
+        Self { entry, ifindex: None, ofport: None, flowed: false, blockers: Vec::new(), held_up: None }
+    }
+
     pub(super) fn id(&self) -> &EndpointId {
         &self.entry.endpoint.id
+    }
+
+    /// Shows the failure that it is backing off from, unless an earlier stage holds it up.
+    pub(super) fn recall(&mut self, fault: Fault, stage: Stage) {
+        let open = match &self.held_up {
+            None => true,
+            Some(State::Pending { stage: pending, .. }) => *pending == stage,
+            Some(_) => false,
+        };
+        if open && fault.stage == stage {
+            self.held_up = Some(State::Failed { stage, error: fault.error, retry_at: fault.retry_at });
+        }
     }
 
     pub(super) fn wait(&mut self, stage: Stage, why: impl Into<String>) {
@@ -56,17 +73,7 @@ impl Pass {
     fn new(reconciler: &mut Reconciler) -> Self {
         let parts = &mut reconciler.parts;
         let intent = Arc::clone(&reconciler.intent.borrow_and_update());
-        let works = intent.endpoints.iter().map(|(id, entry)| {
-            let work = Work {
-                entry: Arc::clone(entry),
-                ifindex: None,
-                ofport: None,
-                flowed: false,
-                blockers: Vec::new(),
-                held_up: None,
-            };
-            (id.clone(), work)
-        });
+        let works = intent.endpoints.iter().map(|(id, entry)| (id.clone(), Work::new(Arc::clone(entry))));
         Self {
             now: (parts.clock)(),
             works: works.collect(),
@@ -133,14 +140,8 @@ impl Reconciler {
     /// Shows the failure that an endpoint is backing off from.
     pub(super) fn recall(&self, pass: &mut Pass, id: &EndpointId, stage: Stage) {
         let fault = self.memories.get(id).and_then(|m| m.fault.clone());
-        let (Some(work), Some(fault)) = (pass.works.get_mut(id), fault) else { return };
-        let open = match &work.held_up {
-            None => true,
-            Some(State::Pending { stage: pending, .. }) => *pending == stage,
-            Some(_) => false,
-        };
-        if open && fault.stage == stage {
-            work.held_up = Some(State::Failed { stage, error: fault.error, retry_at: fault.retry_at });
+        if let (Some(work), Some(fault)) = (pass.works.get_mut(id), fault) {
+            work.recall(fault, stage);
         }
     }
 }

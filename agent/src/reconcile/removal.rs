@@ -2,6 +2,9 @@
 //!
 //! A removal needs nothing but the id: it works after the pod's namespace, the bridge or the ledger is gone.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use futures::StreamExt as _;
 
 use super::memory::Fault;
@@ -36,9 +39,7 @@ impl Reconciler {
         for removal in unplugged {
             self.finish(pass, removal).await;
         }
-        let now = pass.now;
-        let due = plugged.into_iter().filter(|r| self.leaving.get(&r.id).is_none_or(|f| now >= f.retry_at));
-        let due: Vec<_> = due.collect();
+        let due = due(plugged, &self.leaving, pass.now);
         if due.is_empty() {
             return;
         }
@@ -124,4 +125,13 @@ impl Reconciler {
         }
         if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
     }
+}
+
+/// Those that never failed, or whose wait is over.
+pub(super) fn due(
+    removals: Vec<Removal>,
+    leaving: &BTreeMap<EndpointId, Fault>,
+    now: Duration,
+) -> Vec<Removal> {
+    removals.into_iter().filter(|r| leaving.get(&r.id).is_none_or(|f| now >= f.retry_at)).collect()
 }
