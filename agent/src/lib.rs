@@ -20,7 +20,14 @@
 //! | `dataplane::ports::run` | the OVSDB connection | `mpsc` of transactions | `watch<Arc<Ovs>>` |
 //! | `dataplane::flows::run` | one OpenFlow connection for each bridge | `mpsc` of requests | replies |
 //! | `probe::driver::run` | conflict probes, gateway watch, the book of conflicts | `watch<Arc<Wanted>>`, eBPF facts | `watch<Arc<Outcomes>>` |
+//! | `dataplane::hooks` (a thread) | hanging programs on host veths | `mpsc` of orders | `mpsc` of outcomes |
+//! | netlink (a future of `Links::connect`) | the rtnetlink socket's thread | – | ends when that does |
+//! | `links::monitor::run` | the set of host veths | netlink's multicast | `watch<Arc<HostVeths>>` |
+//! | `observe::drops` (`Reader::run`) | the ring of stopped frames | the ring | `broadcast` of offences |
 //! | `api::serve` | the gRPC socket | calls | calls on the handles above |
+//! | `api::CallRunner` ×2 | CNI calls under way; streams of the control service | `mpsc` of futures | – |
+//! | `api::pay_debts` | IPAM plugins that the agent runs itself | `watch<Arc<Intent>>` | requests to the store |
+//! | `api::watch_spool` | the spool's files | a timer | requests to the store |
 //!
 //! Tasks are spawned in [`app`] alone. The rules that hold everywhere stand in `ARCHITECTURE.md`.
 

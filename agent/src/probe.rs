@@ -1,8 +1,9 @@
 //! Watching the neighbourhood: conflicts of addresses, and gateways.
 //!
 //! Everything here is sans-IO: it is told the time and what was seen, and says what to send and when to look again.
-//! Time is a [`Duration`] on the clock of the kernel's records (`bpf_ktime_get_ns`, CLOCK_MONOTONIC). It is taken in
-//! the kernel because vswitchd stalls during large dumps, and a verdict must not depend on who was scheduled when.
+//! Time is a [`Duration`] on the boot clock, as everywhere in the agent. What was seen bears the time that the kernel took
+//! (the driver converts it), because vswitchd stalls during large dumps, and a verdict must not depend on who was
+//! scheduled when.
 //!
 //! | file | |
 //! | --- | --- |

@@ -55,7 +55,7 @@ use futures::StreamExt;
 use futures::future::AbortHandle;
 use futures::stream::FuturesUnordered;
 use openflow::message::flow_mod::FlowMod;
-use openflow::{Flow, FlowKey, OfPort, TableId, Version};
+use openflow::{Flow, FlowKey, OfPort, Version};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -118,8 +118,6 @@ pub enum DumpScope {
     Guard(Block),
     /// The same without the foreign flows of table 0, which the switch then need not send.
     Owned(Block),
-    /// Every flow of one table.
-    Table(TableId),
 }
 
 /// What a dump brought back.

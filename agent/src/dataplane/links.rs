@@ -81,8 +81,6 @@ pub struct HostVeth {
     pub mac: Mac,
     /// Index of the pod's end, in the pod's namespace (IFLA_LINK).
     pub peer: IfIndex,
-    /// The kernel's local id of the pod's namespace; `None` while the peer is in this very namespace.
-    pub peer_netnsid: Option<i32>,
     /// The root qdisc: `noop` while down, `noqueue` where nobody shapes, else something that forbids acceleration.
     pub qdisc: String,
     /// The device that took it as a port: `ovs-system` on the kernel datapath.
@@ -190,25 +188,6 @@ pub enum LinkError {
 }
 
 impl LinkError {
-    /// Whether trying again later can help: the machine was busy, not the request wrong.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Timeout { .. }
-            | Self::Closed { .. }
-            | Self::Torn { .. }
-            | Self::Netns(
-                NetnsError::Timeout { .. } | NetnsError::Thread { .. } | NetnsError::Socket { .. },
-            ) => true,
-            Self::Refused { source, .. } => {
-                matches!(
-                    source.errno,
-                    Errno::EBUSY | Errno::ENOMEM | Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR
-                )
-            }
-            _ => false,
-        }
-    }
-
     fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { source, .. } => Some(source.errno),

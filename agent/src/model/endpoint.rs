@@ -257,8 +257,7 @@ pub struct AcceptedSources {
 
 /// The modified EUI-64 link-local address of a MAC (RFC 4291, appendix A).
 pub fn eui64_link_local(mac: Mac) -> Ipv6Addr {
-    let m = mac.0;
-    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]])
+    Ipv6Addr::from(ebpf_abi::eui64_link_local(mac.0))
 }
 
 /// The ledger keeps a MAC in its usual text.

@@ -86,6 +86,8 @@ pub struct EndpointStatus {
     pub flowed: bool,
     /// `tcx` or `clsact`.
     pub attached: Option<&'static str>,
+    /// A program of somebody else runs before ours, where it can change what we judge.
+    pub foreign_before: bool,
     /// Why neighbours are not reached past OVS; empty where they are.
     pub not_accelerated: Vec<Obstacle>,
 }

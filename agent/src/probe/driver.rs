@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conflict::{ConflictProbe, Verdict};
 use super::{Said, Sighting};
+use crate::clock::{KernelClock, boottime};
 use crate::config::Config;
 use crate::dataplane::bpf::Bpf;
 use crate::dataplane::flows::Switches;
@@ -49,6 +50,8 @@ pub struct Parts {
 pub struct Driver {
     parts: Parts,
     ring: AsyncFd<Facts>,
+    /// The machines run on the boot clock, the kernel's records do not.
+    clock: KernelClock,
     stations: Arc<Stations>,
     probes: BTreeMap<EndpointId, Running>,
     gateways: Gateways,
@@ -83,6 +86,7 @@ impl Driver {
         let ring = AsyncFd::with_interest(Facts(parts.bpf.facts()?), Interest::READABLE)?;
         Ok(Self {
             ring,
+            clock: KernelClock::new(),
             stations: Arc::default(),
             probes: BTreeMap::new(),
             gateways: Gateways::new(parts.config.gateway),
@@ -95,14 +99,15 @@ impl Driver {
     /// Drives until `stop`. Facts are taken before time passes, so that a verdict counts all that the kernel saw.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
+            self.clock.compare();
             self.take_facts();
             self.follow_stations();
-            let now = now();
+            let now = boottime();
             let mut letters = self.tick(now);
             letters.extend(self.mail.due(now));
             self.publish();
             self.send(letters, now).await;
-            let pause = self.deadline().saturating_sub(self::now());
+            let pause = self.deadline().saturating_sub(boottime());
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = self.parts.stations.changed() => if changed.is_err() { return },
@@ -134,7 +139,7 @@ impl Driver {
                 out_of_reach.insert(bridge);
             }
         }
-        let done = self::now();
+        let done = boottime();
         let late = done.saturating_sub(now);
         for Running { station, probe, asked_at } in self.probes.values_mut() {
             match out_of_reach.contains(&station.bridge) {
@@ -163,7 +168,7 @@ impl Driver {
             address: unmapped(fact.addr),
             mac: Mac(fact.mac),
             said,
-            at: Duration::from_nanos(fact.at_ns),
+            at: self.clock.boottime(fact.at_ns),
             ifindex: fact.ifindex,
         };
         if fact.slot == GATEWAY_SLOT {
@@ -192,7 +197,7 @@ impl Driver {
     /// Starts and forgets machines as endpoints come and go.
     fn follow_stations(&mut self) {
         let stations = Arc::clone(&self.parts.stations.borrow_and_update());
-        let now = now();
+        let now = boottime();
         for (id, station) in &stations.by_id {
             let known = self.stations.by_id.get(id).filter(|s| s.created == station.created);
             match station.role {
@@ -227,7 +232,13 @@ impl Driver {
             }
             letters.extend(frames.into_iter().map(|frame| Letter::new(&running.station, frame)));
         }
-        letters.extend(self.gateways.tick(now, &self.parts.bpf, &self.stations, &self.parts.events));
+        letters.extend(self.gateways.tick(
+            now,
+            self.clock,
+            &self.parts.bpf,
+            &self.stations,
+            &self.parts.events,
+        ));
         self.book.tick(now, &self.parts.events);
         letters
     }
@@ -257,13 +268,8 @@ impl Driver {
     fn deadline(&self) -> Duration {
         let probes = self.probes.values().filter_map(|r| r.probe.deadline()).min();
         let parts = [probes, self.gateways.deadline(), self.book.deadline(), self.mail.deadline()];
-        parts.into_iter().flatten().min().unwrap_or_else(|| now() + IDLE)
+        parts.into_iter().flatten().min().unwrap_or_else(|| boottime() + IDLE)
     }
-}
-
-/// The clock of the kernel's records.
-fn now() -> Duration {
-    Duration::from_nanos(ebpf::ktime_ns())
 }
 
 /// Facts taken before time is looked at again: what the ring holds.

@@ -23,7 +23,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::{GatewayPolicy, GatewayState, Mac};
+use crate::model::{GatewayState, Mac};
 
 /// How a gateway is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,17 +59,6 @@ pub struct Tick {
     /// Send one question now, from the lowest-slot ready pod.
     pub ask: bool,
     pub transitions: Vec<Transition>,
-}
-
-/// What a silent gateway means for an ADD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddVerdict {
-    Proceed,
-    /// Not known yet: ask again after the next transition.
-    Wait,
-    /// Proceed, and say that the gateway is silent.
-    ProceedWithWarning,
-    Fail,
 }
 
 /// The watch on one gateway.
@@ -149,18 +138,6 @@ impl GatewayWatch {
 
     pub fn last_seen(&self) -> Option<Duration> {
         self.last_seen
-    }
-
-    /// What this gateway means for an ADD with this policy. Only `Require` ever waits.
-    pub fn verdict_for_add(&self, policy: GatewayPolicy) -> AddVerdict {
-        match (policy, self.state) {
-            (GatewayPolicy::Off, _)
-            | (_, GatewayState::Reachable | GatewayState::MacChanged | GatewayState::Duplicate)
-            | (GatewayPolicy::Warn, GatewayState::Unknown) => AddVerdict::Proceed,
-            (GatewayPolicy::Warn, GatewayState::Lost) => AddVerdict::ProceedWithWarning,
-            (GatewayPolicy::Require, GatewayState::Unknown) => AddVerdict::Wait,
-            (GatewayPolicy::Require, GatewayState::Lost) => AddVerdict::Fail,
-        }
     }
 
     /// Takes notice that `mac` claimed the gateway's address at `at`. The first one ever is the gateway. Let a

@@ -42,6 +42,7 @@ impl Reconciler {
                     ofport: None,
                     flowed: false,
                     attached: None,
+                    foreign_before: false,
                     not_accelerated: Vec::new(),
                 },
             );
@@ -84,6 +85,7 @@ impl Reconciler {
             ofport: work.ofport.map(|p| p.0),
             flowed: work.flowed,
             attached: memory.attached.as_ref().map(|a| a.kind),
+            foreign_before: memory.attached.as_ref().is_some_and(|a| a.foreign_before),
             not_accelerated: work.blockers.clone(),
         }
     }

@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     /// What the agent said instead of an answer: its own words say enough.
     #[error("{}", .0.message())]
     Refused(Status),
+    /// Part of the answer is missing, and the rest was shown.
+    #[error("{0}")]
+    Partial(String),
     #[error("the input cannot be read")]
     Input(#[source] io::Error),
     #[error("the answer cannot be printed")]
@@ -79,7 +82,7 @@ impl Failure {
                 Code::InvalidArgument => USAGE,
                 _ => OUT_OF_REACH,
             },
-            Self::NoAgent(_) | Self::Late { .. } => OUT_OF_REACH,
+            Self::NoAgent(_) | Self::Late { .. } | Self::Partial(_) => OUT_OF_REACH,
             Self::Input(_) | Self::Output(_) => FAILED,
         }
     }

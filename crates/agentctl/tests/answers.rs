@@ -129,6 +129,20 @@ fn a_switch_out_of_reach_is_told() {
 }
 
 #[test]
+fn a_bridge_that_cannot_be_read_takes_nothing_from_the_others() {
+    let output = ask("flows dump --bridge half");
+    check_exit(&output, 3, "error: bridge half: it does not answer\n");
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("bridge br1, table 0"));
+}
+
+#[test]
+fn a_bridge_without_flows_of_ours_is_said_to_have_none() {
+    assert_eq!(told("flows dump --bridge empty"), "bridge empty: no flows of ours\n");
+    let other = told("flows dump --table 77");
+    assert_eq!(other, "bridge br1: none of its 6 flows of ours is what was asked for\n");
+}
+
+#[test]
 fn completions_need_no_agent() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(Path::new("/nonexistent"), &format!("completions {shell}"));

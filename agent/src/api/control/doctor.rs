@@ -74,6 +74,18 @@ fn programs(context: &Context) -> pb::Check {
     if let Some(fault) = status.faults.get("bpf") {
         return bad(name, pb::Outcome::Fail, fault, "see the agent's log");
     }
+    let after: Vec<_> = status
+        .endpoints
+        .iter()
+        .filter(|(_, s)| s.foreign_before)
+        .map(|(id, _)| format!("{} ({id})", id.host_ifname()))
+        .collect();
+    if without.is_empty() && !after.is_empty() {
+        let what = format!("foreign programs run before the guard's on {}", after.join(", "));
+        let mend =
+            "what they pass on is judged, what they change is not seen: look at bpftool net and tc filter";
+        return bad(name, pb::Outcome::Warn, what, mend);
+    }
     if without.is_empty() {
         let kind = status.endpoints.values().find_map(|s| s.attached).unwrap_or("no endpoint yet");
         return ok(name, format!("on every host veth ({kind})"));
@@ -122,8 +134,19 @@ fn database(context: &Context) -> pb::Check {
 fn switches(context: &Context) -> Vec<pb::Check> {
     let status = context.reconcile.status();
     let connections = context.switches.watch().borrow().clone();
+    let ovs = context.ports.watch().borrow().clone();
     let check = |(bridge, connection): (&String, &Connection)| {
         let name = format!("bridge {bridge}");
+        if let Some(known) = ovs.bridges.get(bridge).filter(|b| !b.speaks_our_version()) {
+            let allowed = known.protocols.iter().cloned().collect::<Vec<_>>().join(", ");
+            let what = format!("its protocols forbid OpenFlow 1.5, which the agent speaks: {allowed}");
+            return bad(
+                &name,
+                pb::Outcome::Fail,
+                what,
+                format!("ovs-vsctl add bridge {bridge} protocols OpenFlow15"),
+            );
+        }
         if let Connection::Down { error, .. } = connection {
             return bad(&name, pb::Outcome::Fail, chain(error), "is ovs-vswitchd running?");
         }

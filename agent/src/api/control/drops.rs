@@ -10,6 +10,7 @@ use tonic::Status;
 use super::convert::{moment, of_endpoint, reason};
 use super::select::Chosen;
 use super::{Context, Outlet};
+use crate::clock::KernelClock;
 use crate::dataplane::flows::DumpScope;
 use crate::model::Intent;
 use crate::plan::flows::{Block, Cookie};
@@ -117,7 +118,7 @@ fn event(intent: &Intent, offence: &Offence) -> pb::DropEvent {
     pb::DropEvent {
         endpoint: owner(intent, offence).map(|e| of_endpoint(&e.endpoint)),
         reason: reason(offence.reason).into(),
-        at_unix_ns: moment(Some(std::time::Duration::from_nanos(offence.at_ns))),
+        at_unix_ns: moment(Some(KernelClock::new().boottime(offence.at_ns))),
         vlan: (offence.vlan_proto != 0).then(|| u32::from(offence.vlan_tci)),
         length: offence.len,
         head: offence.head().to_vec(),

@@ -67,17 +67,20 @@ fn describe(
         mtu: endpoint.mtu,
         cni_type: if endpoint.ovs_cni { "ovs" } else { "underpass" }.to_owned(),
         network: endpoint.network.clone(),
-        conditions: conditions(entry),
+        conditions: conditions(entry, status),
     }
 }
 
 /// What a person should know of an endpoint that works all the same.
-fn conditions(entry: &Entry) -> Vec<String> {
+fn conditions(entry: &Entry, status: Option<&EndpointStatus>) -> Vec<String> {
+    let before = status
+        .filter(|s| s.foreign_before)
+        .map(|_| format!("a foreign program on {} runs before the guard's", entry.endpoint.host_ifname()));
     let rebuilt = entry.rebuilt.iter().flat_map(|lacking| {
         let first = "the ledger had lost it: rebuilt from its port and its programs".to_owned();
         std::iter::once(first).chain(lacking.iter().cloned())
     });
-    rebuilt.collect()
+    before.into_iter().chain(rebuilt).collect()
 }
 
 fn state(status: &EndpointStatus) -> pb::EndpointState {

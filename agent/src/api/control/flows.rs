@@ -67,29 +67,50 @@ pub(super) async fn produce(
     wanted: Wanted,
     out: Outlet<pb::FlowsReply>,
 ) -> Result<(), Status> {
-    let bridges: Vec<String> = context.switches.watch().borrow().keys().cloned().collect();
+    // One that is named is looked at although nobody lives there.
+    let bridges: Vec<String> = match wanted.bridge.as_str() {
+        "" => context.switches.watch().borrow().keys().cloned().collect(),
+        named => vec![named.to_owned()],
+    };
     let intent = context.store.intent();
-    for bridge in bridges.into_iter().filter(|b| wanted.bridge.is_empty() || *b == wanted.bridge) {
-        let mut stream = context
-            .switches
-            .dump_all(&bridge)
-            .await
-            .map_err(|e| Status::unavailable(format!("bridge {bridge}: {}", chain(&e))))?;
+    for bridge in bridges {
         let dump = Dump::new(&context, &intent, bridge);
-        let mut missing = dump.expected.clone();
-        while let Some(part) = stream.next().await {
-            let part = part.map_err(|e| Status::unavailable(chain(&e)))?;
-            let mut flows = Vec::new();
-            for entry in part {
-                missing.remove(&entry.flow.key());
-                flows.push(dump.describe(&entry));
-            }
-            send(&out, flows, &wanted, &intent).await?;
-        }
-        let flows = missing.into_values().map(|flow| dump.missing(&flow)).collect();
-        send(&out, flows, &wanted, &intent).await?;
+        let end = one_bridge(&context, &wanted, &dump, &intent, &out).await?;
+        out.send(pb::FlowsReply { flows: Vec::new(), end: Some(end) }).await?;
     }
     Ok(())
+}
+
+/// Sends the flows of one bridge. That it cannot be read is no reason to say nothing of the others.
+async fn one_bridge(
+    context: &Context,
+    wanted: &Wanted,
+    dump: &Dump<'_>,
+    intent: &Intent,
+    out: &Outlet<pb::FlowsReply>,
+) -> Result<pb::BridgeDump, Status> {
+    let mut end = pb::BridgeDump { bridge: dump.bridge.clone(), ..pb::BridgeDump::default() };
+    let mut stream = match context.switches.dump_all(&dump.bridge).await {
+        Ok(stream) => stream,
+        Err(error) => return Ok(pb::BridgeDump { error: chain(&error), ..end }),
+    };
+    let mut missing = dump.expected.clone();
+    while let Some(part) = stream.next().await {
+        let part = match part {
+            Ok(part) => part,
+            Err(error) => return Ok(pb::BridgeDump { error: chain(&error), ..end }),
+        };
+        let mut flows = Vec::new();
+        for entry in part {
+            missing.remove(&entry.flow.key());
+            end.ours += u64::from(Cookie::parse(entry.flow.cookie).is_some());
+            flows.push(dump.describe(&entry));
+        }
+        send(out, flows, wanted, intent).await?;
+    }
+    let flows = missing.into_values().map(|flow| dump.missing(&flow)).collect();
+    send(out, flows, wanted, intent).await?;
+    Ok(end)
 }
 
 async fn send(
@@ -101,7 +122,7 @@ async fn send(
     let mut flows: Vec<_> = flows.into_iter().filter(|f| wanted.takes(f, intent)).collect();
     while !flows.is_empty() {
         let rest = flows.split_off(flows.len().min(BATCH));
-        out.send(pb::FlowsReply { flows }).await?;
+        out.send(pb::FlowsReply { flows, end: None }).await?;
         flows = rest;
     }
     Ok(())

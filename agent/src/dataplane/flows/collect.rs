@@ -151,7 +151,6 @@ impl DumpScope {
                 let hooks = FlowQuery { cookie, cookie_mask, ..all(Block::HOOK) };
                 std::iter::once(hooks).chain(block.tables().map(all)).collect()
             }
-            Self::Table(table) => vec![all(table)],
         }
     }
 
@@ -174,7 +173,6 @@ impl DumpScope {
             }
             Self::Owned(_) if table == Block::HOOK => Cookie::parse(cookie).is_some(),
             Self::Guard(block) | Self::Owned(block) => block.contains(table),
-            Self::Table(wanted) => table == wanted,
         }
     }
 }

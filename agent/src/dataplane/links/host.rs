@@ -26,14 +26,6 @@ impl Links {
         host_end(&self.netlink, ifname).await
     }
 
-    /// The root qdisc of a host end: anything but `noqueue` (and `noop`, while it is down) forbids acceleration.
-    pub async fn host_qdisc(&self, ifname: &str) -> Result<String, LinkError> {
-        match self.observe_one(ifname).await? {
-            Some(veth) => Ok(veth.qdisc),
-            None => Err(LinkError::NoSuchLink { ifname: ifname.to_owned() }),
-        }
-    }
-
     /// Opens or closes the gate's last door: the administrative state of the host end.
     pub async fn set_host_up(&self, ifname: &str, is_up: bool) -> Result<(), LinkError> {
         let operation = format!("RTM_SETLINK {ifname} {}", if is_up { "up" } else { "down" });
@@ -128,7 +120,6 @@ fn parse(link: &LinkMessage) -> Option<(String, HostVeth)> {
         mtu: 0,
         mac: Mac([0; 6]),
         peer: IfIndex(0),
-        peer_netnsid: None,
         qdisc: String::new(),
         master: None,
     };
@@ -139,7 +130,6 @@ fn parse(link: &LinkMessage) -> Option<(String, HostVeth)> {
             LinkAttribute::Mtu(mtu) => veth.mtu = *mtu,
             LinkAttribute::Address(bytes) => veth.mac = mac_of(bytes)?,
             LinkAttribute::Link(index) => veth.peer = IfIndex(*index),
-            LinkAttribute::LinkNetNsId(id) => veth.peer_netnsid = Some(*id),
             LinkAttribute::Qdisc(text) => veth.qdisc.clone_from(text),
             LinkAttribute::Controller(index) => veth.master = Some(IfIndex(*index)),
             LinkAttribute::LinkInfo(infos) => is_veth = infos.contains(&LinkInfo::Kind(InfoKind::Veth)),

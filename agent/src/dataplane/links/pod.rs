@@ -82,26 +82,6 @@ impl Links {
         .await
     }
 
-    /// Takes these addresses off again; routes through them go with them. Missing ones, a missing link: success.
-    pub async fn clear_addresses(
-        &self,
-        netns: &Netns,
-        ifname: &str,
-        addresses: &[IpNet],
-    ) -> Result<(), LinkError> {
-        check_ifname(ifname)?;
-        let (ifname, addresses) = (ifname.to_owned(), addresses.to_vec());
-        request::visit(netns, |netlink| async move {
-            let Some(link) = link_named(&netlink, &ifname).await? else { return Ok(()) };
-            let pod = PodEnd { netlink, ifname, index: IfIndex(link.header.index) };
-            for address in addresses {
-                pod.remove_address(address).await?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
     /// The pod's end as it is, `None` where there is no such link.
     pub async fn inspect_pod_link(&self, netns: &Netns, ifname: &str) -> Result<Option<PodLink>, LinkError> {
         check_ifname(ifname)?;
@@ -138,15 +118,6 @@ impl PodEnd {
                     Err(LinkError::AddressTaken { address, ifname: self.ifname.clone() })
                 }
             }
-            outcome => outcome,
-        }
-    }
-
-    async fn remove_address(&self, address: IpNet) -> Result<(), LinkError> {
-        let operation = format!("RTM_DELADDR {address} on {}", self.ifname);
-        let message = RouteNetlinkMessage::DelAddress(self.address_message(address));
-        match self.netlink.change(&operation, message, 0).await {
-            Err(error) if error.errno() == Some(Errno::EADDRNOTAVAIL) => Ok(()),
             outcome => outcome,
         }
     }

@@ -94,7 +94,6 @@ async fn a_pair_is_born_down_marked_and_silent_with_its_peer_in_the_pod() {
     assert!(!made.is_up);
     assert_eq!(made.alias.as_deref(), Some(ALIAS));
     assert_eq!((made.mtu, made.qdisc.as_str(), made.master), (1400, "noop", None));
-    assert!(made.peer_netnsid.is_some());
     assert_eq!(sysctl(lab.links.host(), "ipv6", HOST_END, "disable_ipv6"), "1");
     assert_eq!(sysctl(lab.links.host(), "ipv4", HOST_END, "arp_ignore"), "8");
 
@@ -226,7 +225,7 @@ async fn a_wrong_proc_root_is_an_error_and_leaves_no_pair() {
 }
 
 #[tokio::test]
-async fn configuring_twice_changes_nothing_and_clearing_takes_the_routes_along() {
+async fn configuring_twice_changes_nothing() {
     let lab = Lab::new().await;
     lab.open_pod(Ipv6Mode::Static).await;
     let addresses = nets(&["10.1.2.3/24", "2001:db8::3/64"]);
@@ -238,37 +237,6 @@ async fn configuring_twice_changes_nothing_and_clearing_takes_the_routes_along()
     lab.links.prepare_pod_link(&lab.pod, pod_link(Ipv6Mode::Static, Offloads::Keep)).await.unwrap();
     let twice = lab.links.inspect_pod_link(&lab.pod, "eth0").await.unwrap().unwrap();
     assert_eq!(once.routes, twice.routes);
-
-    lab.links.clear_addresses(&lab.pod, "eth0", &addresses).await.unwrap();
-    lab.links.clear_addresses(&lab.pod, "eth0", &addresses).await.unwrap();
-    lab.links.clear_addresses(&lab.pod, "eth7", &addresses).await.unwrap();
-    let cleared = lab.links.inspect_pod_link(&lab.pod, "eth0").await.unwrap().unwrap();
-    assert!(cleared.addresses.iter().all(|a| a.to_string().starts_with("fe80::")), "{:?}", cleared.addresses);
-    assert!(!cleared.routes.iter().any(|r| r.destination.addr().is_ipv4()), "{:?}", cleared.routes);
-}
-
-#[tokio::test]
-async fn a_gateway_outside_every_prefix_is_on_link() {
-    let lab = Lab::new().await;
-    lab.open_pod(Ipv6Mode::Static).await;
-    let addresses = nets(&["10.1.2.3/32", "2001:db8::3/128"]);
-    let routes = [route("0.0.0.0/0", "169.254.1.1"), route("::/0", "2001:db8:ffff::1")];
-    lab.links.configure_pod(&lab.pod, "eth0", &addresses, &routes).await.unwrap();
-    let end = lab.links.inspect_pod_link(&lab.pod, "eth0").await.unwrap().unwrap();
-    assert!(end.routes.contains(&seen("0.0.0.0/0", "169.254.1.1")), "{:?}", end.routes);
-    assert!(end.routes.contains(&seen("::/0", "2001:db8:ffff::1")), "{:?}", end.routes);
-}
-
-#[tokio::test]
-async fn a_second_default_route_is_refused_by_name() {
-    let lab = Lab::new().await;
-    lab.open_pod(Ipv6Mode::Off).await;
-    let addresses = nets(&["10.1.2.3/24"]);
-    let default = |gateway| [route("0.0.0.0/0", gateway)];
-    lab.links.configure_pod(&lab.pod, "eth0", &addresses, &default("10.1.2.1")).await.unwrap();
-    let refused =
-        lab.links.configure_pod(&lab.pod, "eth0", &addresses, &default("10.1.2.2")).await.unwrap_err();
-    assert_eq!(refused.to_string(), "route to 0.0.0.0/0: another route to it exists, not through eth0");
 }
 
 #[tokio::test]
@@ -286,7 +254,6 @@ async fn refusals_carry_the_operation_and_the_kernels_words() {
         refused.to_string().starts_with("RTM_NEWLINK veth veth0123456789c with peer eth0 in "),
         "{refused}"
     );
-    assert!(!refused.is_transient());
     let bad = lab.links.inspect_pod_link(&lab.pod, "../all").await.unwrap_err();
     assert_eq!(bad.to_string(), "`../all` is not an interface name");
 }
@@ -323,8 +290,8 @@ async fn on_the_userspace_datapath_the_pod_finishes_its_own_frames() {
 async fn the_qdisc_of_an_open_host_end_is_noqueue() {
     let lab = Lab::new().await;
     lab.open_pod(Ipv6Mode::Off).await;
-    assert_eq!(lab.links.host_qdisc(HOST_END).await.unwrap(), "noqueue");
-    assert!(lab.links.host_qdisc("veth0123456789f").await.is_err());
+    let seen = lab.links.observe_one(HOST_END).await.unwrap().unwrap();
+    assert_eq!(seen.qdisc, "noqueue");
 }
 
 #[tokio::test]

@@ -117,8 +117,6 @@ pub struct Bridge {
     pub datapath_id: Option<u64>,
     /// Empty or `system` for the kernel's datapath, `netdev` for the userspace one.
     pub datapath_type: String,
-    /// `standalone`, `secure`, or nothing, which means standalone.
-    pub fail_mode: Option<String>,
     /// OpenFlow versions allowed; none means all.
     pub protocols: BTreeSet<String>,
     /// How many controllers are configured.
@@ -135,14 +133,17 @@ pub struct Bridge {
     pub features: BTreeSet<Feature>,
     /// MTU of its internal interface, in bytes.
     pub local_mtu: Option<u32>,
-    /// MAC address of its internal interface.
-    pub local_mac: Option<[u8; 6]>,
 }
 
 impl Bridge {
     /// Whether it runs on the userspace datapath.
     pub fn is_userspace(&self) -> bool {
         self.datapath_type == "netdev"
+    }
+
+    /// Whether the agent may speak to it: it speaks nothing but OpenFlow 1.5 (design §7).
+    pub fn speaks_our_version(&self) -> bool {
+        self.protocols.is_empty() || self.protocols.contains("OpenFlow15")
     }
 
     /// How long a learned address lives without traffic, in seconds.

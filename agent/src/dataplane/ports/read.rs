@@ -19,7 +19,6 @@ pub(super) fn spec() -> MonitorSpec {
                 "datapath_id",
                 "datapath_type",
                 "external_ids",
-                "fail_mode",
                 "flood_vlans",
                 "ipfix",
                 "mirrors",
@@ -89,7 +88,7 @@ pub(super) fn read(cache: &Cache, lock: Lock, before: &Ovs, touched: &BTreeSet<U
                 .unwrap_or_else(|| port(cache, uuid, row, &bridge.name));
             bridge.ports.insert(port.name.clone());
             if let Some(local) = port.interface().filter(|_| port.name == bridge.name) {
-                (bridge.local_mtu, bridge.local_mac) = (local.mtu, local.mac_in_use);
+                bridge.local_mtu = local.mtu;
             }
             ovs.ports.insert(port.name.clone(), port);
         }
@@ -113,7 +112,6 @@ fn bridge(uuid: Uuid, row: &Row, is_sampled: bool) -> Bridge {
         name: text(row, "name"),
         datapath_id: row.text("datapath_id").and_then(|hex| u64::from_str_radix(hex, 16).ok()),
         datapath_type: text(row, "datapath_type"),
-        fail_mode: row.text("fail_mode").map(str::to_owned),
         protocols: row.texts("protocols").map(str::to_owned).collect(),
         controllers: row.uuids("controller").count(),
         external_ids: row.map("external_ids"),
@@ -122,7 +120,6 @@ fn bridge(uuid: Uuid, row: &Row, is_sampled: bool) -> Bridge {
         flood_vlans: vlans(row, "flood_vlans"),
         features: features(row, is_sampled),
         local_mtu: None,
-        local_mac: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ebpf::abi::{AddrKey, GATEWAY_SLOT};
 
 use super::mail::Letter;
+use crate::clock::KernelClock;
 use crate::config;
 use crate::dataplane::bpf::Bpf;
 use crate::events::{EventKind, Events};
@@ -81,6 +82,7 @@ impl Gateways {
     pub(super) fn tick(
         &mut self,
         now: Duration,
+        clock: KernelClock,
         bpf: &Bpf,
         stations: &Stations,
         events: &Events,
@@ -97,10 +99,10 @@ impl Gateways {
             };
             if entry.slot != GATEWAY_SLOT && entry.seen_ns > 0 {
                 // A pod of this node is the gateway: its entry holds what is seen of it, and no fact tells.
-                watched.watch.claim(Mac(entry.mac), Duration::from_nanos(entry.seen_ns));
+                watched.watch.claim(Mac(entry.mac), clock.boottime(entry.seen_ns));
             }
             let seen = (entry.seen_ns > 0 && watched.watch.mac().is_some_and(|m| m.0 == entry.mac))
-                .then(|| Duration::from_nanos(entry.seen_ns));
+                .then(|| clock.boottime(entry.seen_ns));
             let watcher = watched.watcher.as_ref().and_then(|id| stations.by_id.get(id));
             let tick = watched.watch.tick(now, seen, watcher.is_some());
             for transition in tick.transitions {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::{any, prop_assert, proptest};
 
-use super::{AddVerdict, FLAPS, GatewayTiming, GatewayWatch, SETTLE, Transition};
-use crate::model::{GatewayPolicy, GatewayState, Mac};
+use super::{FLAPS, GatewayTiming, GatewayWatch, SETTLE, Transition};
+use crate::model::{GatewayState, Mac};
 
 const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
 const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
@@ -306,21 +306,6 @@ fn a_third_station_is_no_news_while_there_are_two() {
     wire.alive.push(C);
     wire.run(secs(20));
     assert_eq!((wire.told(), wire.watch.other()), (vec![], Some(C)));
-}
-
-#[test]
-fn an_add_waits_only_where_the_gateway_is_required_and_unknown() {
-    let verdicts = |wire: &Wire| {
-        [GatewayPolicy::Require, GatewayPolicy::Warn, GatewayPolicy::Off]
-            .map(|p| wire.watch.verdict_for_add(p))
-    };
-    let mut wire = Wire::new(&[]);
-    assert_eq!(verdicts(&wire), [AddVerdict::Wait, AddVerdict::Proceed, AddVerdict::Proceed]);
-    wire.run(secs(3));
-    assert_eq!(verdicts(&wire), [AddVerdict::Fail, AddVerdict::ProceedWithWarning, AddVerdict::Proceed]);
-    wire.alive = vec![A];
-    wire.run(secs(6));
-    assert_eq!(verdicts(&wire), [AddVerdict::Proceed; 3]);
 }
 
 proptest! {

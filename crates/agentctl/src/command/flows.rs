@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use agent_api::control::v1::{Flow, FlowStatus, FlowsRequest};
+use agent_api::control::v1::{BridgeDump, Flow, FlowStatus, FlowsRequest};
 use serde::Serialize;
 
 use crate::failure::{Failure, Found};
@@ -41,19 +41,40 @@ pub(super) async fn run(
 ) -> Result<Found, Failure> {
     let request = FlowsRequest { endpoint, table, bridge, diff };
     let mut parts = answer(session.agent.flows(request)).await?;
-    let mut flows = Vec::new();
+    let (mut flows, mut bridges) = (Vec::new(), Vec::new());
     while let Some(part) = next(&mut parts).await? {
         flows.extend(part.flows);
+        bridges.extend(part.end);
     }
     let found = if diff && !flows.is_empty() { Found::Something } else { Found::Nothing };
     if screen.is_json() {
         screen.json(&flows.into_iter().map(Printed::from).collect::<Vec<_>>())?;
-    } else if flows.is_empty() {
-        screen.line(if diff { "no difference" } else { "no flows" })?;
+    } else if flows.is_empty() && diff {
+        screen.line("no difference")?;
     } else {
         show(screen, &flows)?;
+        for line in silent(&flows, &bridges) {
+            screen.line(&line)?;
+        }
     }
-    Ok(found)
+    // What could be had was shown; the exit status says that it is not all.
+    let unread = bridges.iter().filter(|bridge| !bridge.error.is_empty());
+    let unread: Vec<_> = unread.map(|bridge| format!("bridge {}: {}", bridge.bridge, bridge.error)).collect();
+    if unread.is_empty() { Ok(found) } else { Err(Failure::Partial(unread.join("; "))) }
+}
+
+/// What is to be said of bridges that were read and of which no flow is shown.
+fn silent(flows: &[Flow], bridges: &[BridgeDump]) -> Vec<String> {
+    if bridges.is_empty() {
+        return vec!["no bridge in use".to_owned()];
+    }
+    let read = bridges.iter().filter(|bridge| bridge.error.is_empty());
+    let silent = read.filter(|one| one.ours == 0 || flows.iter().all(|flow| flow.bridge != one.bridge));
+    let describe = |one: &BridgeDump| match one.ours {
+        0 => format!("bridge {}: no flows of ours", one.bridge),
+        ours => format!("bridge {}: none of its {ours} flows of ours is what was asked for", one.bridge),
+    };
+    silent.map(describe).collect()
 }
 
 /// One table for each table of each bridge.

@@ -5,9 +5,10 @@ use std::thread::JoinHandle;
 
 use agent_api::control::v1::control_server::{Control, ControlServer};
 use agent_api::control::v1::{
-    AccelReply, AccelRequest, ConflictsReply, ConflictsRequest, DoctorReply, DoctorRequest, DropsReply,
-    DropsRequest, EndpointsReply, EndpointsRequest, EventsReply, EventsRequest, FlowStatus, FlowsReply,
-    FlowsRequest, GatewaysReply, GatewaysRequest, StatusReply, StatusRequest, drops_reply, events_reply,
+    AccelReply, AccelRequest, BridgeDump, ConflictsReply, ConflictsRequest, DoctorReply, DoctorRequest,
+    DropsReply, DropsRequest, EndpointsReply, EndpointsRequest, EventsReply, EventsRequest, FlowStatus,
+    FlowsReply, FlowsRequest, GatewaysReply, GatewaysRequest, StatusReply, StatusRequest, drops_reply,
+    events_reply,
 };
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
@@ -105,7 +106,19 @@ impl Control for Written {
         }
         // Two batches, to show that they are put together.
         let rest = flows.split_off(flows.len() / 2);
-        Ok(parts(vec![FlowsReply { flows }, FlowsReply { flows: rest }]))
+        let end = |bridge: &str, ours, error: &str| {
+            let end = BridgeDump { bridge: bridge.to_owned(), error: error.to_owned(), ours };
+            FlowsReply { flows: Vec::new(), end: Some(end) }
+        };
+        if request.bridge == "empty" {
+            return Ok(parts(vec![end("empty", 0, "")]));
+        }
+        let mut replies = vec![FlowsReply { flows, end: None }, FlowsReply { flows: rest, end: None }];
+        replies.push(end("br1", 6, ""));
+        if request.bridge == "half" {
+            replies.push(end("half", 0, "it does not answer"));
+        }
+        Ok(parts(replies))
     }
 
     async fn drops(&self, request: Request<DropsRequest>) -> Result<Response<Self::DropsStream>, Status> {

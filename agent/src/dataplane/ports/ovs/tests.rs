@@ -8,7 +8,6 @@ pub(in super::super) fn bridge() -> Bridge {
         name: "br1".to_owned(),
         datapath_id: Some(1),
         datapath_type: "system".to_owned(),
-        fail_mode: None,
         protocols: BTreeSet::new(),
         controllers: 0,
         external_ids: BTreeMap::new(),
@@ -17,7 +16,6 @@ pub(in super::super) fn bridge() -> Bridge {
         flood_vlans: BTreeSet::new(),
         features: BTreeSet::new(),
         local_mtu: None,
-        local_mac: None,
     }
 }
 
