@@ -6,18 +6,30 @@
 use crate::error::{DecodeError, Malformed};
 use crate::error_code::ErrorCode;
 
-/// Reads big-endian integers from the front of a slice and remembers how far it came.
+/// Reads big-endian integers from the front of a slice and knows how far it came.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
-    at: usize,
+    /// Where the slice ends, counted from the start of the message. Reading moves only `rest`.
+    end: u32,
+    strict: bool,
     what: &'static str,
 }
 
 impl<'a> Reader<'a> {
     /// A reader over `bytes`; `what` names the structure in errors.
     pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
-        Self { rest: bytes, at: 0, what }
+        Self { rest: bytes, end: clamp(bytes.len()), strict: false, what }
+    }
+
+    /// A reader that refuses what Open vSwitch does not know, where others keep it raw.
+    pub fn strict(bytes: &'a [u8], what: &'static str) -> Self {
+        Self { strict: true, ..Self::new(bytes, what) }
+    }
+
+    /// Whether unknown things are refused.
+    pub fn is_strict(&self) -> bool {
+        self.strict
     }
 
     /// The same position under another name.
@@ -43,10 +55,7 @@ impl<'a> Reader<'a> {
 
     /// All that is left.
     pub fn rest(&mut self) -> &'a [u8] {
-        let rest = self.rest;
-        self.at = self.at.saturating_add(rest.len());
-        self.rest = &[];
-        rest
+        std::mem::take(&mut self.rest)
     }
 
     /// The next `n` bytes.
@@ -55,7 +64,6 @@ impl<'a> Reader<'a> {
             return Err(self.fail(Malformed::Truncated { need: clamp(n), have: clamp(self.rest.len()) }));
         };
         self.rest = tail;
-        self.at = self.at.saturating_add(n);
         Ok(head)
     }
 
@@ -65,7 +73,6 @@ impl<'a> Reader<'a> {
             return Err(self.fail(Malformed::Truncated { need: clamp(N), have: clamp(self.rest.len()) }));
         };
         self.rest = tail;
-        self.at = self.at.saturating_add(N);
         Ok(*head)
     }
 
@@ -104,8 +111,9 @@ impl<'a> Reader<'a> {
 
     /// A reader over the next `n` bytes, which this one skips.
     pub fn sub(&mut self, n: usize, what: &'static str) -> Result<Self, DecodeError> {
-        let at = self.at;
-        Ok(Self { rest: self.take(n)?, at, what })
+        let rest = self.take(n)?;
+        let end = self.end.saturating_sub(clamp(self.rest.len()));
+        Ok(Self { rest, end, what, ..*self })
     }
 
     /// One TLV whose length field covers its 4-byte header: the type and a reader over the body.
@@ -140,7 +148,8 @@ impl<'a> Reader<'a> {
 
     /// An error at this position.
     pub fn fail(&self, why: Malformed) -> DecodeError {
-        DecodeError { at: clamp(self.at), what: self.what, why }
+        let at = self.end.saturating_sub(clamp(self.rest.len()));
+        DecodeError { at, what: self.what, why }
     }
 
     /// A refusal by an Open vSwitch error name at this position.

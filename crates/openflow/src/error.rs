@@ -43,6 +43,9 @@ pub enum Malformed {
     /// Bytes after the end of what the structure may hold.
     #[error("{0} bytes follow the end")]
     Trailing(u32),
+    /// A message of a length that its kind never has.
+    #[error("no message of this kind is {0} bytes long")]
+    Shape(u32),
     /// A version this codec does not speak.
     #[error("version {0:#x} is not supported")]
     Version(u8),
@@ -61,7 +64,9 @@ impl Malformed {
     /// The error that Open vSwitch answers such bytes with.
     pub fn ofp_error(self) -> ErrorCode {
         match self {
-            Self::Truncated { .. } | Self::BadLength(_) | Self::Trailing(_) => ErrorCode::OFPBRC_BAD_LEN,
+            Self::Truncated { .. } | Self::BadLength(_) | Self::Trailing(_) | Self::Shape(_) => {
+                ErrorCode::OFPBRC_BAD_LEN
+            }
             Self::Version(_) => ErrorCode::OFPBRC_BAD_VERSION,
             Self::BadValue(_) => ErrorCode::OFPBRC_BAD_TYPE,
             Self::Refused(code) => code,

@@ -275,6 +275,7 @@ impl<'a> Instruction<'a> {
                 exactly(8)?;
                 Self::Meter(body.u32()?)
             }
+            _ if start.is_strict() => return Err(start.refuse(unknown_code(kind))),
             _ => return Ok(Self::Unknown(raw)),
         };
         found.pad_rest(&mut body)?;
@@ -417,6 +418,11 @@ impl fmt::Debug for Instructions {
     }
 }
 
+/// How Open vSwitch refuses an instruction that it does not know.
+fn unknown_code(kind: u16) -> ErrorCode {
+    if kind == EXPERIMENTER { ErrorCode::OFPBIC_BAD_EXPERIMENTER } else { ErrorCode::OFPBIC_UNKNOWN_INST }
+}
+
 const UNKNOWN_RANK: u8 = 6;
 
 const GOTO: u16 = 1;
@@ -425,3 +431,4 @@ const WRITE: u16 = 3;
 const APPLY: u16 = 4;
 const CLEAR: u16 = 5;
 const METER: u16 = 6;
+const EXPERIMENTER: u16 = 0xffff;

@@ -31,6 +31,7 @@ pub mod packet;
 pub mod port;
 pub mod queue;
 pub mod session;
+mod shape;
 pub mod table;
 
 use bundle::{BundleAdd, BundleControl};
@@ -65,7 +66,7 @@ pub struct Header {
 #[derive(Debug, Clone)]
 pub enum Message<'a> {
     /// Versions offered.
-    Hello(Hello),
+    Hello(Hello<'a>),
     /// A request was refused.
     Error(ErrorMsg<'a>),
     /// Asks for its data back.
@@ -95,7 +96,7 @@ pub enum Message<'a> {
     /// Change a group.
     GroupMod(GroupMod),
     /// Change a port.
-    PortMod(PortMod),
+    PortMod(PortMod<'a>),
     /// Change a table.
     TableMod(Table),
     /// Change a meter.
@@ -103,7 +104,7 @@ pub enum Message<'a> {
     /// Which queues has this port (1.3)?
     QueueConfigRequest(crate::OfPort),
     /// The queues of a port (1.3).
-    QueueConfigReply(QueueConfig),
+    QueueConfigReply(QueueConfig<'a>),
     /// Ask for state.
     MultipartRequest(MultipartRequest<'a>),
     /// State, or a part of it.
@@ -150,10 +151,19 @@ pub enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Decodes one frame.
+    /// Decodes one frame. Fields, actions, instructions and messages that nobody knows are kept raw.
     pub fn decode(frame: &'a [u8]) -> Result<(Header, Self), DecodeError> {
-        let mut r = Reader::new(frame, "message");
+        Self::read(Reader::new(frame, "message"))
+    }
+
+    /// Decodes one frame as Open vSwitch does, which refuses what it does not know.
+    pub fn decode_strict(frame: &'a [u8]) -> Result<(Header, Self), DecodeError> {
+        Self::read(Reader::strict(frame, "message"))
+    }
+
+    fn read(mut r: Reader<'a>) -> Result<(Header, Self), DecodeError> {
         let start = r;
+        let frame = r.peek();
         let wire_version = r.u8()?;
         let kind = r.u8()?;
         let length = r.u16()?;
@@ -162,7 +172,7 @@ impl<'a> Message<'a> {
             return Err(start.fail(Malformed::BadLength(u32::from(length))));
         }
         if kind == HELLO {
-            let hello = Hello::read(wire_version, r)?;
+            let hello = Hello::read(wire_version, r);
             // A hello says in its header only the highest version; its bitmap may offer lower ones.
             let version = Version::from_wire(wire_version).unwrap_or(Version::V15);
             return Ok((Header { version, kind, length, xid }, Self::Hello(hello)));
@@ -170,6 +180,9 @@ impl<'a> Message<'a> {
         let version =
             Version::from_wire(wire_version).ok_or_else(|| start.fail(Malformed::Version(wire_version)))?;
         let header = Header { version, kind, length, xid };
+        if !shape::is_possible(version, kind, r.peek()) {
+            return Err(start.fail(Malformed::Shape(u32::from(length))));
+        }
         Ok((header, Self::body(header, r)?))
     }
 

@@ -29,29 +29,29 @@ impl<'a> Tlv<'a> {
     /// Reads one from the front of `reader`.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let start = *reader;
-        let head = FullHeader::read(reader)?;
-        let payload = reader.take(head.payload)?;
+        let refused = |code: ErrorCode| start.refuse(code);
+        let head = FullHeader::read(reader).map_err(|_| refused(ErrorCode::OFPBMC_BAD_LEN))?;
+        let payload = reader.take(head.payload).map_err(|_| refused(ErrorCode::OFPBMC_BAD_LEN))?;
         let raw_len = start.len().saturating_sub(reader.len());
         let raw = start.peek().get(..raw_len).unwrap_or_default();
-        let bad_len = || start.refuse(ErrorCode::OFPBMC_BAD_LEN);
         let (value, mask) = if head.masked {
-            if payload.len() % 2 != 0 {
-                return Err(bad_len());
-            }
-            let (value, mask) = payload.split_at_checked(payload.len() / 2).ok_or_else(bad_len)?;
+            let halves = payload.split_at_checked(payload.len() / 2).filter(|(v, m)| v.len() == m.len());
+            let (value, mask) = halves.ok_or_else(|| refused(ErrorCode::OFPBMC_BAD_FIELD))?;
             (value, Some(mask))
         } else {
             (payload, None)
         };
-        let field = Field::from_header(head.header);
-        if let Some(field) = field {
-            let fits =
-                if field.is_variable() { value.len() <= MAX_FIELD_LEN } else { value.len() == field.bytes() };
-            if !fits {
-                return Err(bad_len());
-            }
+        let this = Self { raw, header: head.header, field: Field::from_header(head.header), value, mask };
+        // A field of another length is another field to Open vSwitch, and one that it does not know.
+        let is_known = match this.field {
+            Some(field) if field.is_variable() => value.len() <= MAX_FIELD_LEN,
+            Some(field) => value.len() == field.bytes(),
+            None => !start.is_strict(),
+        };
+        if this.has_stray_bits() {
+            return Err(refused(ErrorCode::OFPBMC_BAD_WILDCARDS));
         }
-        Ok(Self { raw, header: head.header, field, value, mask })
+        if is_known { Ok(this) } else { Err(refused(ErrorCode::OFPBMC_BAD_FIELD)) }
     }
 
     /// The value as a number; of values longer than 16 bytes the low 128 bits.
@@ -97,6 +97,12 @@ impl FullHeader {
             masked: number & 1 != 0,
             payload,
         })
+    }
+
+    /// Whether the field is known, but with values of another length.
+    pub(crate) fn has_wrong_length(&self) -> bool {
+        let value = if self.masked { self.payload / 2 } else { self.payload };
+        Field::from_header(self.header).is_some_and(|field| !field.is_variable() && field.bytes() != value)
     }
 
     /// Writes it.

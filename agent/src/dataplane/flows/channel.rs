@@ -101,7 +101,7 @@ impl Channel {
     }
 }
 
-fn check_version(bridge: &str, hello: Hello) -> Result<(), ConnectError> {
+fn check_version(bridge: &str, hello: Hello<'_>) -> Result<(), ConnectError> {
     if hello.negotiate(&[VERSION]).is_some() {
         return Ok(());
     }

@@ -6,7 +6,7 @@
 
 use super::Subfield;
 use super::nicira as nx;
-use super::read::{Scan, field_header};
+use super::read::{Scan, field_header, readable, writable};
 use super::write::{nicira, nxm_header};
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError};
@@ -149,7 +149,8 @@ fn read_spec<'a>(r: &mut Reader<'a>) -> Result<Option<LearnSpec<'a>>, DecodeErro
     }
     let bits = header & MAX_BITS;
     let subfield = |r: &mut Reader<'a>| {
-        let field = field_header(r)?;
+        let refused = r.refuse(ErrorCode::OFPBAC_BAD_SET_TYPE);
+        let field = field_header(r).map_err(|_| refused)?;
         Ok(Subfield { field, offset: r.u16()?, bits })
     };
     let source = if header & FROM_VALUE == 0 {
@@ -164,25 +165,29 @@ fn read_spec<'a>(r: &mut Reader<'a>) -> Result<Option<LearnSpec<'a>>, DecodeErro
         _ => return Err(at.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)),
     };
     let spec = LearnSpec { bits, source, target };
-    if !spec.fits() {
-        return Err(at.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
-    }
+    spec.check(&at)?;
     Ok(Some(spec))
 }
 
 impl LearnSpec<'_> {
-    fn fits(&self) -> bool {
-        let source = match self.source {
-            LearnSource::Field(sub) => sub.fits(),
-            LearnSource::Value(_) => self.bits > 0,
-        };
-        source
-            && match self.target {
-                LearnTarget::Match(sub) => sub.fits(),
-                LearnTarget::Load(sub) => sub.fits() && sub.field.is_writable(),
-                // OpenFlow cannot output to a number in the action itself.
-                LearnTarget::Output => matches!(self.source, LearnSource::Field(_)),
-            }
+    fn check(&self, r: &Reader<'_>) -> Result<(), DecodeError> {
+        let refused = || Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
+        match (self.source, self.target) {
+            (LearnSource::Value(_), _) if self.bits == 0 => return refused(),
+            // OpenFlow cannot output to a number in the action itself.
+            (LearnSource::Value(_), LearnTarget::Output) => return refused(),
+            (LearnSource::Field(sub), _) => drop(readable(sub, r)?),
+            (LearnSource::Value(_), _) => {}
+        }
+        self.check_target(r)
+    }
+
+    fn check_target(&self, r: &Reader<'_>) -> Result<(), DecodeError> {
+        match self.target {
+            LearnTarget::Match(sub) => readable(sub, r).map(|_| ()),
+            LearnTarget::Load(sub) => writable(sub, r).map(|_| ()),
+            LearnTarget::Output => Ok(()),
+        }
     }
 }
 

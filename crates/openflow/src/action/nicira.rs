@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::read::{self, Scan, check_move, field_header};
+use super::read::{self, Scan, check_move, field_header, readable};
 use super::{
     Action, ActionsRef, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection,
     Subfield,
@@ -16,6 +16,10 @@ use crate::types::{OfPort, TableId};
 
 /// Nicira's experimenter number.
 pub(super) const NICIRA: u32 = 0x2320;
+/// The Open Networking Foundation's, for actions that 1.5 made official.
+const ONF: u32 = 0x4f4e_4600;
+/// The ONF's `copy_field` of 1.3 and 1.4, which Open vSwitch reads and writes as Nicira's `reg_move`.
+const ONF_COPY_FIELD: u16 = 3200;
 
 /// Reads what follows type and length; unknown vendors and subtypes are kept raw.
 pub(super) fn read<'a>(
@@ -23,20 +27,33 @@ pub(super) fn read<'a>(
     raw: &'a [u8],
     scan: &mut Scan,
 ) -> Result<(Action<'a>, bool), DecodeError> {
-    if r.u32()? != NICIRA || raw.len() < 16 {
-        return Ok((Action::Unknown(raw), true));
+    let vendor = r.u32()?;
+    if vendor == ONF && scan.version != Version::V15 && r.peek().starts_with(&ONF_COPY_FIELD.to_be_bytes()) {
+        r.skip(4)?;
+        return read::copy_field(r, scan).map(|action| (action, false));
+    }
+    if vendor != NICIRA || raw.len() < 16 {
+        let code = match vendor {
+            NICIRA => ErrorCode::OFPBAC_BAD_LEN,
+            ONF => ErrorCode::OFPBAC_BAD_VENDOR_TYPE,
+            _ => ErrorCode::OFPBAC_BAD_VENDOR,
+        };
+        return read::unknown(raw, r, code).map(|action| (action, true));
     }
     let subtype = r.u16()?;
     if fixed_len(subtype).is_some_and(|len| len != raw.len()) {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_LEN));
     }
     let old = scan.version != Version::V15;
+    if !old && r.is_strict() && matches!(subtype, REG_MOVE | REG_LOAD | REG_LOAD2) {
+        // 1.5 has actions of its own for these.
+        return Err(r.refuse(ErrorCode::OFPBAC_BAD_VENDOR_TYPE));
+    }
     let action = match subtype {
         RESUBMIT | RESUBMIT_TABLE | RESUBMIT_TABLE_CT => Action::Resubmit(resubmit(r, subtype)?),
         // Older forms, kept as they came: their padding is nobody's business, for they leave in another form.
         SET_TUNNEL => return older(r, 2, |r| Ok(Action::SetTunnel(r.u32()?))),
         SET_TUNNEL64 => return older(r, 6, |r| Ok(Action::SetTunnel64(r.u64()?))),
-        SET_QUEUE => return older(r, 2, |r| Ok(Action::SetQueue(r.u32()?))),
         POP_QUEUE => Action::PopQueue,
         REG_MOVE => return reg_move(r).map(|action| (action, old)),
         REG_LOAD => return reg_load(r).map(|action| (action, old)),
@@ -56,7 +73,11 @@ pub(super) fn read<'a>(
         CT => Action::Ct(ct(r, scan)?),
         NAT => Action::Nat(nat(r, scan)?),
         OUTPUT_TRUNC => Action::OutputTrunc { port: OfPort::from_u16(r.u16()?), max_len: r.u32()? },
-        CLONE => skipped(r, scan, 6, |r| Ok(Action::Clone(ActionsRef::trusted(r.rest()))))?,
+        CLONE => {
+            scan.pad(r, 6)?;
+            nested(*r, scan)?;
+            Action::Clone(ActionsRef::trusted(r.rest()))
+        }
         LEARN => Action::Learn(super::learn::read(r, scan, false)?),
         LEARN2 => Action::Learn(super::learn::read(r, scan, true)?),
         MULTIPATH => Action::Multipath(super::select::read_multipath(r, scan)?),
@@ -68,19 +89,18 @@ pub(super) fn read<'a>(
         DEC_NSH_TTL => Action::DecNshTtl,
         CHECK_PKT_LARGER => check_pkt_larger(r)?,
         DELETE_FIELD => Action::DeleteField(field_header(r)?),
-        _ => return Ok((Action::Unknown(raw), true)),
+        _ => {
+            return read::unknown(raw, r, ErrorCode::OFPBAC_BAD_VENDOR_TYPE).map(|action| (action, true));
+        }
     };
-    if let Action::Clone(inner) = action {
-        nested(Reader::new(inner.as_bytes(), "clone"), scan)?;
-    }
     Ok((action, true))
 }
 
 /// The length of actions that have only one.
 fn fixed_len(subtype: u16) -> Option<usize> {
     Some(match subtype {
-        RESUBMIT | SET_TUNNEL | SET_QUEUE | POP_QUEUE | RESUBMIT_TABLE | RESUBMIT_TABLE_CT | EXIT
-        | FIN_TIMEOUT | CONTROLLER | CONJUNCTION | OUTPUT_TRUNC | CT_CLEAR | DEC_NSH_TTL | DECAP => 16,
+        RESUBMIT | SET_TUNNEL | POP_QUEUE | RESUBMIT_TABLE | RESUBMIT_TABLE_CT | EXIT | FIN_TIMEOUT
+        | CONTROLLER | CONJUNCTION | OUTPUT_TRUNC | CT_CLEAR | DEC_NSH_TTL | DECAP => 16,
         SET_TUNNEL64 | REG_LOAD | OUTPUT_REG | SAMPLE => 24,
         SAMPLE2 | SAMPLE3 | MULTIPATH => 32,
         _ => return None,
@@ -101,10 +121,7 @@ fn older<'a>(
 
 /// Whether a subtype is written as it is in 1.5 and holds no actions, so that its bytes need no second look.
 pub(super) fn is_plain_in_15(subtype: u16) -> bool {
-    !matches!(
-        subtype,
-        SET_TUNNEL | SET_TUNNEL64 | SET_QUEUE | REG_MOVE | REG_LOAD | REG_LOAD2 | RESUBMIT | CT | CLONE
-    )
+    !matches!(subtype, SET_TUNNEL | SET_TUNNEL64 | REG_MOVE | REG_LOAD | REG_LOAD2 | RESUBMIT | CT | CLONE)
 }
 
 /// Reads past `n` bytes of padding.
@@ -150,8 +167,8 @@ fn reg_load<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeError> {
     let packed = r.u16()?;
     let dst = Subfield::unpack(field_header(r)?, packed);
     let value = r.u64()?;
-    let too_big = dst.bits < 64 && value >> dst.bits != 0;
-    if too_big || !dst.fits() || !dst.field.is_writable() {
+    let dst = read::writable(dst, r)?;
+    if dst.bits < 64 && value >> dst.bits != 0 {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
     Ok(Action::Load { dst, value })
@@ -164,10 +181,6 @@ pub(super) fn needs_load2(action: &Action<'_>) -> bool {
         Action::SetField { field, .. } => !read::is_loadable(*field),
         _ => false,
     }
-}
-
-fn readable(sub: Subfield, r: &Reader<'_>) -> Result<Subfield, DecodeError> {
-    if sub.fits() { Ok(sub) } else { Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)) }
 }
 
 fn output_reg<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeError> {
@@ -257,6 +270,9 @@ fn sample(r: &mut Reader<'_>, subtype: u16) -> Result<Sample, DecodeError> {
         2 => SampleDirection::Egress,
         _ => return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)),
     };
+    if subtype == SAMPLE3 {
+        r.zeros(r.len(), ErrorCode::NXBRC_MUST_BE_ZERO)?;
+    }
     if probability == 0 {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
@@ -373,7 +389,6 @@ pub(super) const ENCAP: u16 = 46;
 pub(super) const DECAP: u16 = 47;
 pub(super) const RESUBMIT: u16 = 1;
 pub(super) const SET_TUNNEL: u16 = 2;
-pub(super) const SET_QUEUE: u16 = 4;
 pub(super) const POP_QUEUE: u16 = 5;
 pub(super) const REG_MOVE: u16 = 6;
 pub(super) const REG_LOAD: u16 = 7;

@@ -102,11 +102,15 @@ pub(super) fn action<'a>(
     let raw = whole.take(len).map_err(|_| bad_len())?;
     *reader = whole;
     let mut body = r.sub(len.saturating_sub(4), "action")?;
-    let (action, normal) = if kind == EXPERIMENTER {
-        nicira::read(&mut body, raw, scan)?
+    let read = if kind == EXPERIMENTER {
+        nicira::read(&mut body, raw, scan)
     } else {
-        standard(kind, &mut body, raw, scan)?
+        standard(kind, &mut body, raw, scan)
     };
+    let (action, normal) = read.map_err(|error| match error.why {
+        Malformed::Truncated { .. } => bad_len(),
+        _ => error,
+    })?;
     if !matches!(action, Action::Unknown(_)) {
         scan.pad_rest(&mut body)?;
     }
@@ -146,17 +150,26 @@ fn standard<'a>(
                 Action::SetMetadataField { mask, .. } => mask.is_some(),
                 _ => false,
             };
+            if masked && !v15 && r.is_strict() {
+                return Err(r.refuse(ErrorCode::OFPBAC_BAD_SET_MASK));
+            }
             (action, v15 || !masked)
         }
+        COPY_FIELD | METER if !v15 && r.is_strict() => return Err(r.refuse(ErrorCode::OFPBAC_BAD_TYPE)),
         COPY_FIELD if v15 => (copy_field(r, scan)?, true),
         METER if v15 => (exactly(Action::Meter(r.u32()?), raw, 8, r)?, true),
         COPY_FIELD => (copy_field(r, scan)?, false),
         METER => (exactly(Action::Meter(r.u32()?), raw, 8, r)?, false),
         _ => match OldSet::read(kind, r, raw)? {
             Some(old) => old,
-            None => (Action::Unknown(raw), true),
+            None => (unknown(raw, r, ErrorCode::OFPBAC_BAD_TYPE)?, true),
         },
     })
+}
+
+/// An action that nobody knows, which Open vSwitch refuses with `code`.
+pub(super) fn unknown<'a>(raw: &'a [u8], r: &Reader<'_>, code: ErrorCode) -> Result<Action<'a>, DecodeError> {
+    if r.is_strict() { Err(r.refuse(code)) } else { Ok(Action::Unknown(raw)) }
 }
 
 /// Passes the action through if its length is the only one that it may have.
@@ -186,16 +199,15 @@ pub(super) fn mpls_type(r: &mut Reader<'_>) -> Result<u16, DecodeError> {
 /// The field, value and mask of `set_field` and Nicira's `reg_load2`.
 pub(super) fn set_field<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeError> {
     let at = *r;
-    let tlv = Tlv::read(r)
-        .map_err(|e| DecodeError { why: Malformed::Refused(ErrorCode::OFPBAC_BAD_SET_LEN), ..e })?;
+    let tlv = Tlv::read(r).map_err(|error| match FullHeader::read(&mut { at }) {
+        Ok(head) if head.has_wrong_length() => at.refuse(ErrorCode::OFPBAC_BAD_SET_LEN),
+        _ => error,
+    })?;
     let Some(field) = tlv.field else {
-        return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_TYPE));
+        return Err(at.refuse(ErrorCode::OFPBMC_BAD_FIELD));
     };
     if !field.is_writable() {
         return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
-    }
-    if tlv.has_stray_bits() {
-        return Err(at.refuse(ErrorCode::OFPBMC_BAD_WILDCARDS));
     }
     if field.is_variable() {
         return Ok(Action::SetMetadataField { field, value: tlv.value, mask: tlv.mask });
@@ -209,7 +221,7 @@ pub(super) fn set_field<'a>(r: &mut Reader<'a>) -> Result<Action<'a>, DecodeErro
 }
 
 /// The body of OpenFlow 1.5's `copy_field`.
-fn copy_field<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Action<'a>, DecodeError> {
+pub(super) fn copy_field<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Action<'a>, DecodeError> {
     let bits = r.u16()?;
     let src_offset = r.u16()?;
     let dst_offset = r.u16()?;
@@ -234,20 +246,30 @@ pub(super) fn is_loadable(field: Field) -> bool {
 
 /// Refuses copies out of bounds or into fields that cannot be written.
 pub(super) fn check_move(src: Subfield, dst: Subfield, r: &Reader<'_>) -> Result<(), DecodeError> {
-    if src.fits() && dst.fits() && dst.field.is_writable() {
-        Ok(())
-    } else {
-        Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT))
-    }
+    readable(src, r)?;
+    writable(dst, r).map(|_| ())
+}
+
+/// Refuses bits that the field does not have.
+pub(super) fn readable(sub: Subfield, r: &Reader<'_>) -> Result<Subfield, DecodeError> {
+    if sub.fits() { Ok(sub) } else { Err(r.refuse(ErrorCode::OFPBAC_BAD_SET_LEN)) }
+}
+
+/// Refuses also fields that no action writes.
+pub(super) fn writable(sub: Subfield, r: &Reader<'_>) -> Result<Subfield, DecodeError> {
+    let sub = readable(sub, r)?;
+    if sub.field.is_writable() { Ok(sub) } else { Err(r.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT)) }
 }
 
 /// A header alone, without value or mask, of a field that the table knows.
 pub(super) fn field_header(r: &mut Reader<'_>) -> Result<Field, DecodeError> {
     let at = *r;
     let head = FullHeader::read(r)?;
-    let field = Field::from_header(head.header)
-        .filter(|field| !head.masked && (head.payload == field.bytes() || field.is_variable()));
-    field.ok_or_else(|| at.refuse(ErrorCode::OFPBAC_BAD_SET_TYPE))
+    if head.has_wrong_length() {
+        return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_LEN));
+    }
+    let field = Field::from_header(head.header).ok_or_else(|| at.refuse(ErrorCode::OFPBMC_BAD_FIELD))?;
+    if head.masked { Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_MASK)) } else { Ok(field) }
 }
 
 pub(super) const OUTPUT: u16 = 0;

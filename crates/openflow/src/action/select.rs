@@ -6,7 +6,7 @@
 
 use super::Subfield;
 use super::nicira as nx;
-use super::read::{Scan, field_header};
+use super::read::{Scan, field_header, writable};
 use super::write::{nicira, nxm_header};
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError};
@@ -58,11 +58,6 @@ fn known(number: u16, names: &[&str], r: &Reader<'_>) -> Result<u16, DecodeError
     if usize::from(number) < names.len() { Ok(number) } else { Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)) }
 }
 
-fn writable(sub: Subfield, r: &Reader<'_>) -> Result<Subfield, DecodeError> {
-    let fits = sub.fits() && sub.field.is_writable();
-    if fits { Ok(sub) } else { Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT)) }
-}
-
 pub(super) fn read_multipath(r: &mut Reader<'_>, scan: &mut Scan) -> Result<Multipath, DecodeError> {
     let fields = known(r.u16()?, &HASH_FIELDS, r)?;
     let basis = r.u16()?;
@@ -110,7 +105,11 @@ pub(super) fn read_bundle<'a>(r: &mut Reader<'a>, load: bool) -> Result<MemberBu
     } else {
         None
     };
-    r.zeros(4, ErrorCode::NXBRC_MUST_BE_ZERO)?;
+    if load {
+        r.skip(4)?;
+    } else {
+        r.zeros(4, ErrorCode::OFPBAC_BAD_ARGUMENT)?;
+    }
     let members = r.take(count.saturating_mul(2)).map_err(|_| r.refuse(ErrorCode::OFPBAC_BAD_LEN))?;
     Ok(MemberBundle { algorithm, fields, basis, dst, members })
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use super::{FlowFlags, FlowStats};
 use crate::Version;
 use crate::cursor::{Reader, pad8};
-use crate::error::{DecodeError, EncodeError, Malformed};
+use crate::error::{DecodeError, EncodeError};
+use crate::error_code::ErrorCode;
 use crate::instruction::InstructionsRef;
 use crate::matching::read_match;
 use crate::message::entries::{Entries, Entry, measured};
@@ -151,12 +152,12 @@ pub(crate) struct Oxs {
 impl Oxs {
     /// Reads `reserved u16, length u16`, the fields and the padding. Unknown fields are skipped.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let start = *reader;
+        let bad_len = reader.named("flow statistics").refuse(ErrorCode::OFPBMC_BAD_LEN);
         reader.skip(2)?;
         let len = usize::from(reader.u16()?);
-        let body = len.checked_sub(4).ok_or_else(|| start.fail(Malformed::BadLength(0)))?;
-        let mut r = reader.sub(body, "flow statistics")?;
-        reader.skip(pad8(len))?;
+        let body = len.checked_sub(4).ok_or(bad_len)?;
+        let mut r = reader.sub(body, "flow statistics").map_err(|_| bad_len)?;
+        reader.skip(pad8(len)).map_err(|_| bad_len)?;
         let mut stats = Self::default();
         while !r.is_empty() {
             let class = r.u16()?;

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{Match, MatchCow, MatchRef, OFPMT_OXM, canon};
 use crate::cursor::{Reader, pad8};
-use crate::error::{DecodeError, Malformed};
+use crate::error::DecodeError;
 use crate::error_code::ErrorCode;
 use crate::field::{Field, Prereq};
 use crate::oxm::Tlv;
@@ -14,18 +14,18 @@ use crate::oxm::Tlv;
 /// Reads an `OFPMT_OXM` match with its header and padding.
 pub(crate) fn read_match<'a>(reader: &mut Reader<'a>) -> Result<MatchCow<'a>, DecodeError> {
     let mut r = reader.named("match");
-    let kind = r.u16()?;
-    let len = r.u16()?;
-    if kind != OFPMT_OXM {
-        return Err(r.refuse(ErrorCode::OFPBMC_BAD_TYPE));
+    let bad_len = || reader.named("match").refuse(ErrorCode::OFPBMC_BAD_LEN);
+    let Ok([kind_high, kind_low, len_high, len_low]) = r.array() else { return Err(bad_len()) };
+    let len = usize::from(u16::from_be_bytes([len_high, len_low]));
+    match u16::from_be_bytes([kind_high, kind_low]) {
+        OFPMT_OXM => {}
+        // The match of 1.1 has another length than this one, if it is not a match of 1.1.
+        OFPMT_STANDARD if len != STANDARD_LEN => return Err(bad_len()),
+        _ => return Err(r.refuse(ErrorCode::OFPBMC_BAD_TYPE)),
     }
-    let Some(body) = usize::from(len).checked_sub(4) else {
-        return Err(r.fail(Malformed::BadLength(u32::from(len))));
-    };
-    let body = r
-        .sub(body, "match")
-        .map_err(|e| DecodeError { why: Malformed::Refused(ErrorCode::OFPBMC_BAD_LEN), ..e })?;
-    r.skip(pad8(usize::from(len)))?;
+    let body = len.checked_sub(4).ok_or_else(bad_len)?;
+    let body = r.sub(body, "match").map_err(|_| bad_len())?;
+    r.skip(pad8(len)).map_err(|_| bad_len())?;
     *reader = r;
     fields(body)
 }
@@ -103,21 +103,18 @@ struct Context {
 impl Context {
     /// Checks one field against those before it and remembers what later ones ask for.
     fn admit(&mut self, tlv: &Tlv<'_>) -> Result<(), ErrorCode> {
-        if tlv.has_stray_bits() {
-            return Err(ErrorCode::OFPBMC_BAD_WILDCARDS);
-        }
         let Some(field) = tlv.field else {
             return Ok(());
         };
-        if !self.allows(field.prereq()) {
-            return Err(ErrorCode::OFPBMC_BAD_PREREQ);
-        }
-        if tlv.mask.is_some() && !field.is_maskable() {
+        if tlv.mask.is_some_and(|mask| !field.is_maskable() && !is_all_or_nothing(mask)) {
             return Err(ErrorCode::OFPBMC_BAD_MASK);
         }
         let value = tlv.number();
         if !field.is_variable() && !field.allows(value) {
             return Err(ErrorCode::OFPBMC_BAD_VALUE);
+        }
+        if !self.allows(field.prereq()) {
+            return Err(ErrorCode::OFPBMC_BAD_PREREQ);
         }
         self.remember(field, value, tlv);
         Ok(())
@@ -177,6 +174,11 @@ impl Context {
     }
 }
 
+/// Whether a mask says what a field without one says, or nothing: even fields that cannot be masked may have it.
+fn is_all_or_nothing(mask: &[u8]) -> bool {
+    mask.iter().all(|byte| *byte == 0) || mask.iter().all(|byte| *byte == 0xff)
+}
+
 /// Whether a connection state says that there is a valid connection: one of new, est, rel, rpl, snat, dnat,
 /// or tracked and not invalid.
 fn ct_valid(value: u128, mask: u128) -> bool {
@@ -184,3 +186,8 @@ fn ct_valid(value: u128, mask: u128) -> bool {
     value & (new_est_rel_rpl | nat) != 0
         || (value & tracked != 0 && mask & invalid != 0 && value & invalid == 0)
 }
+
+/// The match type of 1.1, which Open vSwitch still knows of.
+const OFPMT_STANDARD: u16 = 0;
+/// Bytes of a match of 1.1.
+const STANDARD_LEN: usize = 88;

@@ -50,6 +50,8 @@ pub enum BundleOp {
     DiscardRequest,
     /// Forgotten.
     DiscardReply,
+    /// A number that nobody knows.
+    Unknown(u16),
 }
 
 const OPS: [BundleOp; 8] = [
@@ -89,9 +91,7 @@ impl BundleControl {
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let bundle = r.u32()?;
         let number = r.u16()?;
-        let Some(op) = OPS.get(usize::from(number)).copied() else {
-            return Err(r.refuse(ErrorCode::OFPBFC_BAD_TYPE));
-        };
+        let op = OPS.get(usize::from(number)).copied().unwrap_or(BundleOp::Unknown(number));
         let flags = BundleFlags::from_bits_retain(r.u16()?);
         // Properties (a time to commit at) are not supported by Open vSwitch; they do not change the meaning.
         r.rest();
@@ -102,8 +102,8 @@ impl BundleControl {
     pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
         envelope(version, xid, buf, (BUNDLE_CONTROL, ONF_BUNDLE_CONTROL), |w| {
             w.u32(self.bundle);
-            let number = OPS.iter().position(|op| *op == self.op).unwrap_or_default();
-            w.u16(u16::try_from(number).unwrap_or_default());
+            let place = OPS.iter().position(|op| *op == self.op).and_then(|n| u16::try_from(n).ok());
+            w.u16(if let BundleOp::Unknown(number) = self.op { number } else { place.unwrap_or_default() });
             w.u16(self.flags.bits());
             Ok(())
         })

@@ -161,7 +161,7 @@ impl<'a> Entry<'a> for PortStats<'a> {
 
     fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         if version == Version::V13 {
-            let port = OfPort(reader.u32()?);
+            let port = reader.port()?;
             reader.skip(4)?;
             let mut counters = PortCounters::read_common(reader)?;
             counters.read_ethernet(reader)?;
@@ -169,7 +169,7 @@ impl<'a> Entry<'a> for PortStats<'a> {
         }
         let mut r = measured(reader, Self::NAME)?;
         r.skip(2)?;
-        let port = OfPort(r.u32()?);
+        let port = r.port()?;
         let duration = read_duration(&mut r)?;
         let mut counters = PortCounters::read_common(&mut r)?;
         let mut properties = r.peek();

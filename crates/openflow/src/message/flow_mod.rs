@@ -12,7 +12,7 @@ use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError};
 use crate::error_code::ErrorCode;
 use crate::flow::{Flow, FlowFlags};
-use crate::instruction::InstructionsRef;
+use crate::instruction::{Instruction, InstructionsRef};
 use crate::matching::read_match;
 use crate::text::flow_out;
 use crate::text::flow_out::KNOWN_FLAGS;
@@ -87,7 +87,24 @@ impl FlowMod {
         let cookie = r.u64()?;
         let cookie_mask = r.u64()?;
         let table = TableId(r.u8()?);
-        let command = match r.u8()? {
+        let command = r.u8()?;
+        let idle_timeout = r.u16()?;
+        let hard_timeout = r.u16()?;
+        let priority = r.u16()?;
+        let buffer_id = r.u32()?;
+        let out_port = OfPort(r.u32()?);
+        let out_group = r.u32()?;
+        let flags = FlowFlags::from_bits_retain(r.u16()?);
+        let importance = r.u16()?;
+        // In the order in which Open vSwitch looks at them, so that it names the same mistake.
+        let matching = read_match(r)?.into_owned();
+        if table == TableId::ALL && !matches!(command, 3 | 4) {
+            return Err(r.refuse(ErrorCode::OFPFMFC_BAD_TABLE_ID));
+        }
+        if !out_port.is_valid() {
+            return Err(r.refuse(ErrorCode::OFPBAC_BAD_OUT_PORT));
+        }
+        let command = match command {
             0 => FlowModCommand::Add,
             1 => FlowModCommand::Modify,
             2 => FlowModCommand::ModifyStrict,
@@ -95,23 +112,14 @@ impl FlowMod {
             4 => FlowModCommand::DeleteStrict,
             _ => return Err(r.refuse(ErrorCode::OFPFMFC_BAD_COMMAND)),
         };
-        let idle_timeout = r.u16()?;
-        let hard_timeout = r.u16()?;
-        let priority = r.u16()?;
-        let buffer_id = r.u32()?;
-        let out_port = OfPort(r.u32()?);
-        if !out_port.is_valid() {
-            return Err(r.refuse(ErrorCode::OFPBAC_BAD_OUT_PORT));
+        let instructions = InstructionsRef::read(*r, version)?.into_owned();
+        if r.is_strict() && table != TableId::ALL && instructions.iter().any(|i| is_backwards(i, table)) {
+            return Err(r.refuse(ErrorCode::OFPBIC_BAD_TABLE_ID));
         }
-        let out_group = r.u32()?;
-        let flags = FlowFlags::from_bits_retain(r.u16()?);
+        r.rest();
         if flags.bits() & !KNOWN_FLAGS != 0 {
             return Err(r.refuse(ErrorCode::OFPFMFC_BAD_FLAGS));
         }
-        let importance = r.u16()?;
-        let matching = read_match(r)?.into_owned();
-        let instructions = InstructionsRef::read(*r, version)?.into_owned();
-        r.rest();
         let importance = if version == Version::V13 { 0 } else { importance };
         let flow = Flow {
             table,
@@ -160,6 +168,11 @@ impl FlowMod {
         flow.matching.as_ref().write(w)?;
         flow.instructions.as_ref().write(w)
     }
+}
+
+/// Whether an instruction leads back, which only `resubmit` may.
+fn is_backwards(instruction: Instruction<'_>, table: TableId) -> bool {
+    matches!(instruction, Instruction::Goto(next) if next <= table)
 }
 
 impl fmt::Display for FlowMod {

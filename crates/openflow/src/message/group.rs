@@ -118,16 +118,10 @@ pub struct GroupMod {
 
 impl GroupMod {
     pub(crate) fn read(r: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
-        if !r.len().is_multiple_of(8) {
-            return Err(r.refuse(ErrorCode::OFPBRC_BAD_LEN));
-        }
         let number = r.u16()?;
-        let command = COMMANDS
-            .iter()
-            .find(|(_, n)| *n == number)
-            .map(|(command, _)| *command)
-            .ok_or_else(|| r.refuse(ErrorCode::OFPGMFC_BAD_COMMAND))?;
-        let kind = GroupType::read(r)?;
+        let command = COMMANDS.iter().find(|(_, n)| *n == number).map(|(command, _)| *command);
+        // Open vSwitch looks at the buckets first.
+        let kind = GroupType::read(r);
         r.skip(1)?;
         let id = r.u32()?;
         let (buckets, command_bucket, selection) = if version == Version::V15 {
@@ -135,18 +129,20 @@ impl GroupMod {
             r.skip(2)?;
             let command_bucket = r.u32()?;
             check_command_bucket(r, command, command_bucket)?;
-            let list = r
-                .sub(len, "bucket")
-                .map_err(|e| DecodeError { why: r.refuse(ErrorCode::OFPGMFC_BAD_BUCKET).why, ..e })?;
-            (buckets(list, version)?, command_bucket, read_properties(r, kind, Some(command))?)
+            let list = r.sub(len, "bucket")?;
+            (buckets(list, version)?, command_bucket, read_properties(r, kind.ok(), command)?)
         } else {
             let mut list = *r;
             r.rest();
             list = list.named("bucket");
             (buckets(list, version)?, BUCKET_ALL, None)
         };
-        let this = Self { command, command_bucket, group: Group { id, kind, buckets, selection } };
+        let group = Group { id, kind: kind?, buckets, selection };
+        let command = command.ok_or_else(|| r.refuse(ErrorCode::OFPGMFC_BAD_COMMAND));
+        let known = command.unwrap_or(GroupCommand::Add);
+        let this = Self { command: known, command_bucket, group };
         this.check(r)?;
+        command?;
         Ok(this)
     }
 
@@ -199,10 +195,16 @@ impl GroupMod {
 }
 
 /// Which commands take which of the reserved buckets.
-fn check_command_bucket(r: &Reader<'_>, command: GroupCommand, bucket: u32) -> Result<(), DecodeError> {
+fn check_command_bucket(
+    r: &Reader<'_>,
+    command: Option<GroupCommand>,
+    bucket: u32,
+) -> Result<(), DecodeError> {
     let allowed = match command {
-        GroupCommand::RemoveBucket => bucket <= MAX_BUCKET || bucket >= BUCKET_FIRST,
-        GroupCommand::InsertBucket => bucket <= MAX_BUCKET || bucket == BUCKET_FIRST || bucket == BUCKET_LAST,
+        Some(GroupCommand::RemoveBucket) => bucket <= MAX_BUCKET || bucket >= BUCKET_FIRST,
+        Some(GroupCommand::InsertBucket) => {
+            bucket <= MAX_BUCKET || bucket == BUCKET_FIRST || bucket == BUCKET_LAST
+        }
         _ => bucket == BUCKET_ALL,
     };
     if allowed { Ok(()) } else { Err(r.refuse(ErrorCode::OFPGMFC_BAD_BUCKET)) }
@@ -233,7 +235,7 @@ impl<'a> Entry<'a> for Group {
         r.skip(6)?;
         let list = r.sub(len, "bucket")?;
         let buckets = buckets(list, version)?;
-        Ok(Self { id, kind, buckets, selection: read_properties(&mut r, kind, None)? })
+        Ok(Self { id, kind, buckets, selection: read_properties(&mut r, Some(kind), None)? })
     }
 
     fn write(&self, w: &mut Writer<'_>) -> Result<(), EncodeError> {

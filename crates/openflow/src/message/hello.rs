@@ -7,30 +7,32 @@ use bytes::BytesMut;
 
 use super::{HELLO, write_message};
 use crate::cursor::Reader;
-use crate::error::{DecodeError, EncodeError};
+use crate::error::EncodeError;
 use crate::types::Version;
 use crate::writer::Pad;
 
 /// A hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hello {
+pub struct Hello<'a> {
     /// The version in the header, as its wire number: the highest that the sender speaks.
     pub highest: u8,
     /// Bit n set: the sender speaks wire version n. Without a bitmap: every version up to `highest`.
     pub versions: u32,
-    /// There was nothing but whole elements that are known.
-    pub is_clean: bool,
+    /// All that follows the header, if something in it is no element that is known: it is written again as it came, in
+    /// the place of a bitmap. Else empty.
+    pub unclear: &'a [u8],
 }
 
-impl Hello {
+impl<'a> Hello<'a> {
     /// A hello that offers these versions.
     pub fn offering(versions: &[Version]) -> Self {
         let bitmap = versions.iter().fold(0, |bits, version| bits | bit(version.wire()));
         let highest = versions.iter().max().map_or(0, |version| version.wire());
-        Self { highest, versions: bitmap, is_clean: true }
+        Self { highest, versions: bitmap, unclear: &[] }
     }
 
-    pub(crate) fn read(highest: u8, mut r: Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(highest: u8, mut r: Reader<'a>) -> Self {
+        let all = r.peek();
         let mut versions = all_up_to(highest);
         // Elements of other types, and anything that is no element, are ignored as the specification asks.
         let mut is_clean = true;
@@ -39,19 +41,22 @@ impl Hello {
                 is_clean = false;
                 break;
             };
-            if kind == VERSION_BITMAP && body.len() >= 4 {
-                versions = body.u32()?;
-            } else {
-                is_clean = false;
+            match body.u32() {
+                Ok(bitmap) if kind == VERSION_BITMAP => versions = bitmap,
+                _ => is_clean = false,
             }
         }
-        Ok(Self { highest, versions, is_clean: is_clean && r.is_empty() })
+        Self { highest, versions, unclear: if is_clean && r.is_empty() { &[] } else { all } }
     }
 
     /// Appends the message.
     pub fn encode(&self, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
-        let version = Version::from_wire(self.highest).unwrap_or(Version::V15);
-        write_message(buf, version, HELLO, xid, |w| {
+        let start = buf.len();
+        write_message(buf, Version::V15, HELLO, xid, |w| {
+            if !self.unclear.is_empty() {
+                w.bytes(self.unclear);
+                return Ok(());
+            }
             // Without a bitmap a hello offers all up to its own version, 0 included; with one never 0.
             if self.versions == all_up_to(self.highest) {
                 return Ok(());
@@ -60,7 +65,12 @@ impl Hello {
                 w.u32(self.versions);
                 Ok(())
             })
-        })
+        })?;
+        // A hello may name a version that no other message has.
+        if let Some(version) = buf.get_mut(start) {
+            *version = self.highest;
+        }
+        Ok(())
     }
 
     /// The version that a connection between the two speaks: the highest that both do.

@@ -93,7 +93,7 @@ impl MonitorRequest {
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             id: r.u32()?,
-            out_port: OfPort(r.u32()?),
+            out_port: r.port()?,
             out_group: r.u32()?,
             flags: flags(r)?,
             table: TableId(r.u8()?),
@@ -117,9 +117,9 @@ impl MonitorRequest {
         let mut flags = MonitorFlags::from_bits_retain(wire & ONF_KEPT);
         flags.set(MonitorFlags::ONLY_OWN, wire & ONF_OWN != 0);
         r.skip(2)?;
-        let out_port = OfPort(r.u32()?);
+        let out_port = r.port()?;
         let table = TableId(r.u8()?);
-        r.skip(3)?;
+        r.zeros(3, ErrorCode::NXBRC_MUST_BE_ZERO)?;
         let matching = read_match(r)?.into_owned();
         Ok(Self { id, out_port, out_group: ANY_GROUP, flags, table, command: MonitorCommand::Add, matching })
     }

@@ -142,6 +142,11 @@ impl<'a> MultipartRequest<'a> {
             r.skip(4)?;
             Ok::<_, DecodeError>(number)
         };
+        let port = |r: &mut Reader<'a>| {
+            let port = r.port()?;
+            r.skip(4)?;
+            Ok::<_, DecodeError>(port)
+        };
         let v14 = version > Version::V13;
         let v15 = version == Version::V15;
         Ok(match kind {
@@ -149,7 +154,7 @@ impl<'a> MultipartRequest<'a> {
             FLOW => Self::Flow(FlowQuery::read(r)?),
             AGGREGATE => Self::Aggregate(FlowQuery::read(r)?),
             TABLE => Self::Table,
-            PORT_STATS => Self::PortStats(OfPort(number(r)?)),
+            PORT_STATS => Self::PortStats(port(r)?),
             QUEUE_STATS => Self::QueueStats(QueueQuery::read(r)?),
             GROUP_STATS => Self::GroupStats(number(r)?),
             GROUP_DESC if v15 => Self::GroupDesc(number(r)?),
@@ -159,7 +164,7 @@ impl<'a> MultipartRequest<'a> {
             METER_CONFIG => Self::MeterConfig(number(r)?),
             METER_FEATURES => Self::MeterFeatures,
             TABLE_FEATURES => Self::TableFeatures(Entries::take(r, version)),
-            PORT_DESC if v15 => Self::PortDesc(OfPort(number(r)?)),
+            PORT_DESC if v15 => Self::PortDesc(port(r)?),
             PORT_DESC => Self::PortDesc(OfPort::ANY),
             TABLE_DESC if v14 => Self::TableDesc,
             QUEUE_DESC if v14 => Self::QueueDesc(QueueQuery::read(r)?),
@@ -301,7 +306,7 @@ pub enum MultipartBody<'a> {
     /// Ports.
     PortDesc(PortIter<'a>),
     /// How queues are configured.
-    QueueDesc(Entries<'a, QueueDesc>),
+    QueueDesc(Entries<'a, QueueDesc<'a>>),
     /// What happened to flows; unsolicited ones have xid 0.
     FlowMonitor(FlowUpdates<'a>),
     /// What the bridge's IPFIX exporter has counted.

@@ -264,7 +264,7 @@ impl<'a> PacketOut<'a> {
             r.skip(2)?;
             (read_match(r)?, len)
         } else {
-            let port = OfPort(r.u32()?);
+            let port = r.port()?;
             let len = r.u16()?;
             r.skip(6)?;
             (MatchCow::Owned(Match::new().in_port(port)), len)

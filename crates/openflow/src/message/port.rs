@@ -104,7 +104,7 @@ impl<'a> Entry<'a> for Port<'a> {
     const NAME: &'static str = "port";
 
     fn read(reader: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
-        let number = OfPort(reader.u32()?);
+        let number = reader.port()?;
         let mut r = if version == Version::V13 {
             reader.skip(4)?;
             reader.sub(V13_LEN, "port")?
@@ -218,6 +218,7 @@ pub struct PortStatus<'a> {
 
 impl<'a> PortStatus<'a> {
     pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        // Open vSwitch looks at the port before the reason.
         let mut number = *r;
         number.skip(8)?;
         number.port()?;
@@ -253,7 +254,7 @@ pub type PortIter<'a> = Entries<'a, Port<'a>>;
 /// Layout: port u32, pad 4, MAC 6, pad 2, configuration u32, mask u32; then 1.3: advertised u32, pad 4; from 1.4 on:
 /// properties, of which Ethernet's (0) holds the advertised modes u32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PortMod {
+pub struct PortMod<'a> {
     /// The port.
     pub number: OfPort,
     /// Its address, which says that the port is meant and not its successor.
@@ -264,10 +265,12 @@ pub struct PortMod {
     pub mask: PortConfig,
     /// Modes to offer to the peer, as bits; 0 leaves them as they are.
     pub advertise: u32,
+    /// The other properties, raw (from 1.4 on): optical ports and experimenters.
+    pub properties: &'a [u8],
 }
 
-impl PortMod {
-    pub(crate) fn read(r: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
+impl<'a> PortMod<'a> {
+    pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let number = OfPort(r.u32()?);
         if !number.is_valid() {
             return Err(r.refuse(ErrorCode::OFPBAC_BAD_OUT_PORT));
@@ -278,19 +281,24 @@ impl PortMod {
         let config = PortConfig::from_bits_retain(r.u32()?);
         let mask = PortConfig::from_bits_retain(r.u32()?);
         let mut advertise = 0;
+        let mut properties = &[][..];
         if version == Version::V13 {
             advertise = r.u32()?;
             r.skip(4)?;
         } else {
+            properties = r.peek();
+            let mut is_first = true;
             while !r.is_empty() {
                 let (kind, mut body) = r.tlv("port-mod property")?;
                 // Open vSwitch passes over the others.
                 if kind == 0 {
                     advertise = body.u32()?;
+                    properties = if is_first && advertise != 0 { r.peek() } else { properties };
                 }
+                is_first = false;
             }
         }
-        Ok(Self { number, mac, config, mask, advertise })
+        Ok(Self { number, mac, config, mask, advertise, properties })
     }
 
     /// Appends the message.
@@ -307,13 +315,14 @@ impl PortMod {
                 w.zeros(4);
                 return Ok(());
             }
-            if self.advertise == 0 {
-                return Ok(());
+            if self.advertise != 0 && !has_ethernet(self.properties) {
+                w.tlv("port-mod property", 0, Pad::None, |w| {
+                    w.u32(self.advertise);
+                    Ok(())
+                })?;
             }
-            w.tlv("port-mod property", 0, Pad::None, |w| {
-                w.u32(self.advertise);
-                Ok(())
-            })
+            w.bytes(self.properties);
+            Ok(())
         })
     }
 }

@@ -40,7 +40,7 @@ impl QueueQuery {
 
 /// How a queue is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueDesc {
+pub struct QueueDesc<'a> {
     /// Its port.
     pub port: OfPort,
     /// Its number.
@@ -49,10 +49,13 @@ pub struct QueueDesc {
     pub min_rate: Option<u16>,
     /// What it gets at most.
     pub max_rate: Option<u16>,
+    /// All properties, if there are others than these two in this order: they are written again as they came, in the
+    /// place of the rates. Else empty.
+    pub unclear: &'a [u8],
 }
 
-impl QueueDesc {
-    fn read_body(r: &mut Reader<'_>, port: OfPort, queue: u32, old: bool) -> Result<Self, DecodeError> {
+impl<'a> QueueDesc<'a> {
+    fn read_body(r: &mut Reader<'a>, port: OfPort, queue: u32, old: bool) -> Result<Self, DecodeError> {
         let start = *r;
         let len = r.u16()?;
         let body = usize::from(len).checked_sub(10);
@@ -60,22 +63,36 @@ impl QueueDesc {
         // The length counts the eight bytes before it, too.
         let mut r = r.sub(body, "queue")?;
         r.skip(6)?;
-        let mut this = Self { port, queue, min_rate: None, max_rate: None };
+        let mut this = Self { port, queue, min_rate: None, max_rate: None, unclear: &[] };
+        let all = r.peek();
+        let mut is_clear = true;
         while !r.is_empty() {
             let (kind, mut property) = r.tlv("queue property")?;
             property.skip(if old { 4 } else { 0 })?;
             match kind {
-                MIN_RATE => this.min_rate = Some(property.u16()?),
-                MAX_RATE => this.max_rate = Some(property.u16()?),
-                _ => {}
+                MIN_RATE => {
+                    is_clear &= this.min_rate.is_none() && this.max_rate.is_none();
+                    this.min_rate = Some(property.u16()?);
+                }
+                MAX_RATE => {
+                    is_clear &= this.max_rate.is_none();
+                    this.max_rate = Some(property.u16()?);
+                }
+                _ => is_clear = false,
             }
+            is_clear &= property.len() == if old { 6 } else { 2 };
         }
+        this.unclear = if is_clear { &[] } else { all };
         Ok(this)
     }
 
     fn write_body(&self, w: &mut Writer<'_>, start: usize, old: bool) -> Result<(), EncodeError> {
         w.sized("queue", start, Pad::None, |w| {
             w.zeros(6);
+            if !self.unclear.is_empty() {
+                w.bytes(self.unclear);
+                return Ok(());
+            }
             for (kind, rate) in [(MIN_RATE, self.min_rate), (MAX_RATE, self.max_rate)] {
                 let Some(rate) = rate else { continue };
                 w.tlv("queue property", kind, Pad::None, |w| {
@@ -91,7 +108,7 @@ impl QueueDesc {
 }
 
 /// From 1.4 on: an entry of the multipart.
-impl<'a> Entry<'a> for QueueDesc {
+impl<'a> Entry<'a> for QueueDesc<'a> {
     const NAME: &'static str = "queue";
 
     fn read(reader: &mut Reader<'a>, _version: Version) -> Result<Self, DecodeError> {
@@ -109,21 +126,21 @@ impl<'a> Entry<'a> for QueueDesc {
 
 /// The queues of a port, as 1.3 tells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueConfig {
+pub struct QueueConfig<'a> {
     /// The port that was asked about.
     pub port: OfPort,
     /// Its queues.
-    pub queues: Vec<QueueDesc>,
+    pub queues: Vec<QueueDesc<'a>>,
 }
 
-impl QueueConfig {
-    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let port = OfPort(r.u32()?);
+impl<'a> QueueConfig<'a> {
+    pub(crate) fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let port = r.port()?;
         r.skip(4)?;
         let mut queues = Vec::new();
         while !r.is_empty() {
             let queue = r.u32()?;
-            let port = OfPort(r.u32()?);
+            let port = r.port()?;
             queues.push(QueueDesc::read_body(r, port, queue, true)?);
         }
         Ok(Self { port, queues })
@@ -193,7 +210,7 @@ pub struct QueueStats {
 
 impl QueueStats {
     fn read_fields(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (port, queue) = (OfPort(r.u32()?), r.u32()?);
+        let (port, queue) = (r.port()?, r.u32()?);
         let (bytes, packets, errors) = (read_counter(r)?, read_counter(r)?, read_counter(r)?);
         let (seconds, nanos) = (r.u32()?, r.u32()?);
         let known = seconds != u32::MAX;

@@ -217,6 +217,10 @@ pub struct AsyncConfig {
 
 impl AsyncConfig {
     pub(crate) fn read(r: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
+        Self::read_masks(r, version, false)
+    }
+
+    fn read_masks(r: &mut Reader<'_>, version: Version, is_set: bool) -> Result<Self, DecodeError> {
         let mut config = Self::default();
         if version == Version::V13 {
             for kind in [&mut config.packet_in, &mut config.port_status, &mut config.flow_removed] {
@@ -226,38 +230,31 @@ impl AsyncConfig {
         }
         while !r.is_empty() {
             let (kind, mut body) = r.tlv("async property")?;
-            let [primary, secondary] = match kind / 2 {
-                0 => &mut config.packet_in,
-                1 => &mut config.port_status,
-                2 => &mut config.flow_removed,
-                3 => config.role_status.get_or_insert_default(),
-                4 => config.table_status.get_or_insert_default(),
-                5 => config.request_forward.get_or_insert_default(),
+            let (masks, known) = match kind / 2 {
+                0 => (&mut config.packet_in, KNOWN_PACKET_IN),
+                1 => (&mut config.port_status, KNOWN_PORT_STATUS),
+                2 => (&mut config.flow_removed, KNOWN_FLOW_REMOVED),
+                3 => (config.role_status.get_or_insert_default(), KNOWN_ROLE_STATUS),
+                4 => (config.table_status.get_or_insert_default(), KNOWN_TABLE_STATUS),
+                5 => (config.request_forward.get_or_insert_default(), KNOWN_REQUEST_FORWARD),
                 _ => return Err(body.refuse(ErrorCode::OFPACFC_UNSUPPORTED)),
             };
-            *if kind.is_multiple_of(2) { secondary } else { primary } = body.u32()?;
+            if body.len() != 4 {
+                return Err(body.refuse(ErrorCode::OFPBPC_BAD_LEN));
+            }
+            let mask = body.u32()?;
+            if is_set && mask & !known != 0 {
+                return Err(body.refuse(ErrorCode::OFPACFC_INVALID));
+            }
+            let [primary, secondary] = masks;
+            *if kind.is_multiple_of(2) { secondary } else { primary } = mask;
         }
         Ok(config)
     }
 
     /// Reads a request, whose reasons Open vSwitch checks from 1.4 on.
     pub(crate) fn read_set(r: &mut Reader<'_>, version: Version) -> Result<Self, DecodeError> {
-        let config = Self::read(r, version)?;
-        let masks = [
-            (Some(config.packet_in), KNOWN_PACKET_IN),
-            (Some(config.port_status), KNOWN_PORT_STATUS),
-            (Some(config.flow_removed), KNOWN_FLOW_REMOVED),
-            (config.role_status, KNOWN_ROLE_STATUS),
-            (config.table_status, KNOWN_TABLE_STATUS),
-            (config.request_forward, KNOWN_REQUEST_FORWARD),
-        ];
-        let stray = |(masks, known): &(Option<[u32; 2]>, u32)| {
-            masks.unwrap_or_default().iter().any(|mask| mask & !known != 0)
-        };
-        if version > Version::V13 && masks.iter().any(stray) {
-            return Err(r.refuse(ErrorCode::OFPACFC_INVALID));
-        }
-        Ok(config)
+        Self::read_masks(r, version, true)
     }
 
     /// Appends a request to send these.

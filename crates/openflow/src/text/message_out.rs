@@ -36,9 +36,9 @@ impl fmt::Display for FrameText<'_> {
     }
 }
 
-/// Why Open vSwitch would refuse this frame: what decoding says, and entries, types and messages that it does not know.
+/// Why Open vSwitch would refuse this frame: what strict decoding says, and entries and messages inside messages.
 pub fn frame_error(frame: &[u8]) -> Option<ErrorCode> {
-    match Message::decode(frame) {
+    match Message::decode_strict(frame) {
         Err(error) => Some(error.ofp_error()),
         Ok((header, message)) => refusal(header, &message),
     }
@@ -54,11 +54,11 @@ fn refusal(header: Header, message: &Message<'_>) -> Option<ErrorCode> {
         Message::MultipartRequest(MultipartRequest::TableFeatures(entries)) => {
             entries.check().err().map(DecodeError::ofp_error)
         }
-        Message::BundleAdd(add) => match Message::decode(add.message) {
+        Message::BundleAdd(add) => match Message::decode_strict(add.message) {
             Ok((_, inner)) if !is_bundled(&inner) => Some(ErrorCode::OFPBFC_MSG_UNSUP),
             _ => None,
         },
-        Message::RequestForward(inner) => match Message::decode(inner) {
+        Message::RequestForward(inner) => match Message::decode_strict(inner) {
             Ok((_, Message::GroupMod(_) | Message::MeterMod(_))) => None,
             Ok(_) => Some(ErrorCode::OFPBFC_MSG_UNSUP),
             Err(error) => Some(error.ofp_error()),
@@ -92,7 +92,7 @@ fn write_frame(out: &mut dyn Write, frame: &[u8], depth: u8) -> fmt::Result {
         writeln!(out, "OpenFlow packet too short (only {} bytes):", frame.len())?;
         return write_dump(out, frame);
     }
-    let (header, message) = match Message::decode(frame) {
+    let (header, message) = match Message::decode_strict(frame) {
         Ok(decoded) => decoded,
         Err(error) => return write_undecodable(out, frame, error),
     };
@@ -130,9 +130,8 @@ fn write_head(out: &mut dyn Write, name: names::Name, version: Version, xid: u32
 
 /// A frame whose header is sound has a name all the same, if the codec knows it.
 fn write_undecodable(out: &mut dyn Write, frame: &[u8], error: DecodeError) -> fmt::Result {
-    // What is longer than its kind allows, and a group-mod that is no multiple of 8 bytes, has no name either.
-    let misshapen = matches!(error.why, Malformed::Trailing(_))
-        || frame.get(1) == Some(&crate::message::GROUP_MOD) && !frame.len().is_multiple_of(8);
+    // What is longer or shorter than its kind allows has no name either.
+    let misshapen = matches!(error.why, Malformed::Shape(_));
     if let (Some(name), Some((version, xid)), false) = (names::of_frame(frame), head_of(frame), misshapen) {
         write_head(out, name, version, xid)?;
         out.write_char(' ')?;
@@ -246,7 +245,7 @@ fn write_body(
         Message::TableStatus(status) => table::write_status(out, *status),
         Message::RequestForward(inner) => {
             out.write_str(" reason=")?;
-            match Message::decode(inner) {
+            match Message::decode_strict(inner) {
                 Ok((_, Message::GroupMod(change))) => {
                     out.write_str("group_mod")?;
                     group::write_mod(out, &change, header.version)

@@ -83,6 +83,32 @@ pub(crate) fn print(messages: &[Vec<u8>]) -> Vec<String> {
     lines
 }
 
+/// What `ovs-ofctl` prints for each of the messages, whole: a barrier follows each one to tell where its text ends.
+pub(crate) fn print_whole(messages: &[Vec<u8>]) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("stream");
+    let stream: Vec<u8> = (FIRST_MARK..)
+        .zip(messages)
+        .flat_map(|(xid, message)| [message, &[4, 20, 0, 8][..], &xid.to_be_bytes()].concat())
+        .collect();
+    std::fs::write(&file, stream).expect("the stream");
+    let args = ["--no-names", "-vconsole:off", "ofp-parse"];
+    let run = Command::new("ovs-ofctl").args(args).arg(&file).output().expect("ovs-ofctl must be installed");
+    let text = String::from_utf8_lossy(&run.stdout);
+    let mut rest = &text[..];
+    let marks = (FIRST_MARK..).take(messages.len());
+    let pieces = marks.map(|xid| {
+        let mark = format!("OFPT_BARRIER_REQUEST (OF1.3) (xid={xid:#x}):\n");
+        let (piece, after) = rest.split_once(&mark).expect("a barrier after each message");
+        rest = after;
+        piece.to_owned()
+    });
+    pieces.collect()
+}
+
+/// The xid of the first barrier between messages; no message of the corpus has it.
+const FIRST_MARK: u32 = 0xbb00_0000;
+
 /// What `ovs-ofctl` prints for one message in hexadecimal.
 pub(crate) fn ofp_print(hex: &str) -> String {
     let args = ["--no-names", "-vconsole:off", "ofp-print", hex];

@@ -50,7 +50,8 @@ impl Bucket {
         if id > MAX_BUCKET {
             return Err(r.refuse(ErrorCode::OFPGMFC_BAD_BUCKET));
         }
-        let mut list = r.sub(len, "actions")?;
+        let bad = r.refuse(ErrorCode::OFPGMFC_BAD_BUCKET);
+        let mut list = r.sub(len, "actions").map_err(|_| bad)?;
         let actions = actions(&mut list, Version::V15)?;
         let mut bucket = Self { id, weight: 0, watch_port: OfPort::ANY, watch_group: ANY_GROUP, actions };
         while !r.is_empty() {
@@ -188,7 +189,7 @@ impl Selection {
 /// The selection among a group's properties; `command` is that of a group-mod.
 pub(super) fn read_properties(
     r: &mut Reader<'_>,
-    kind: GroupType,
+    kind: Option<GroupType>,
     command: Option<GroupCommand>,
 ) -> Result<Option<Selection>, DecodeError> {
     let mut selection = None;
@@ -207,7 +208,7 @@ pub(super) fn read_properties(
             command,
             Some(GroupCommand::Delete | GroupCommand::InsertBucket | GroupCommand::RemoveBucket)
         );
-        if kind != GroupType::Select || out_of_place {
+        if kind != Some(GroupType::Select) || out_of_place {
             return Err(body.refuse(ErrorCode::OFPBPC_BAD_VALUE));
         }
         selection = Some(Selection::read(&mut body)?);

@@ -299,7 +299,7 @@ impl Parser<'_> {
 
     fn fin_timeout(&self, pair: &Pair<'_>, w: &mut Writer<'_>) -> Result<(), ParseError> {
         let (mut idle, mut hard) = (0, 0);
-        for part in Pairs::new(self.argument(pair)?) {
+        for part in Pairs::new(pair.argument().unwrap_or_default()) {
             match part.key {
                 "idle_timeout" => idle = self.number(&part)?,
                 "hard_timeout" => hard = self.number(&part)?,

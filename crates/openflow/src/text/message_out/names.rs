@@ -172,7 +172,11 @@ pub(super) fn of_frame(frame: &[u8]) -> Option<Name> {
     let name = match kind {
         0 => "OFPT_HELLO",
         1 => "OFPT_ERROR",
+        2 => "OFPT_ECHO_REQUEST",
+        3 => "OFPT_ECHO_REPLY",
+        5 => "OFPT_FEATURES_REQUEST",
         6 => "OFPT_FEATURES_REPLY",
+        7 => "OFPT_GET_CONFIG_REQUEST",
         8 => "OFPT_GET_CONFIG_REPLY",
         9 => "OFPT_SET_CONFIG",
         10 => "OFPT_PACKET_IN",
@@ -197,10 +201,13 @@ pub(super) fn of_frame(frame: &[u8]) -> Option<Name> {
             };
             return Some(Name(name, side));
         }
+        20 => "OFPT_BARRIER_REQUEST",
+        21 => "OFPT_BARRIER_REPLY",
         22 if !v14 => "OFPT_QUEUE_GET_CONFIG_REQUEST",
         23 if !v14 => "OFPT_QUEUE_GET_CONFIG_REPLY",
         24 => "OFPT_ROLE_REQUEST",
         25 => "OFPT_ROLE_REPLY",
+        26 => "OFPT_GET_ASYNC_REQUEST",
         27 => "OFPT_GET_ASYNC_REPLY",
         28 => "OFPT_SET_ASYNC",
         29 => "OFPT_METER_MOD",

@@ -77,7 +77,7 @@ pub(super) fn write_status(out: &mut dyn Write, status: &PortStatus<'_>) -> fmt:
     write_port(out, &status.port)
 }
 
-pub(super) fn write_mod(out: &mut dyn Write, change: &PortMod) -> fmt::Result {
+pub(super) fn write_mod(out: &mut dyn Write, change: &PortMod<'_>) -> fmt::Result {
     write!(out, " port: {}: addr:{}\n     config: ", change.number, change.mac)?;
     write_config(out, change.config & change.mask)?;
     out.write_str("\n     mask:   ")?;

@@ -14,7 +14,7 @@ use crate::message::session::{
 use crate::text::Hex;
 use crate::types::Version;
 
-pub(super) fn write_hello(out: &mut dyn Write, hello: Hello, frame: &[u8]) -> fmt::Result {
+pub(super) fn write_hello(out: &mut dyn Write, hello: Hello<'_>, frame: &[u8]) -> fmt::Result {
     out.write_str("\n version bitmap: ")?;
     let mut first = true;
     for version in 0..32_u32 {
@@ -24,7 +24,7 @@ pub(super) fn write_hello(out: &mut dyn Write, hello: Hello, frame: &[u8]) -> fm
         write!(out, "{}0x{version:02x}", if first { "" } else { ", " })?;
         first = false;
     }
-    if hello.is_clean {
+    if hello.unclear.is_empty() {
         return Ok(());
     }
     out.write_str("\n unknown data in hello:\n")?;
@@ -39,7 +39,7 @@ pub(super) fn write_error(out: &mut dyn Write, error: &ErrorMsg<'_>, depth: u8) 
         for byte in error.data {
             match byte {
                 0x20..0x7f => out.write_char(char::from(*byte))?,
-                _ => write!(out, "\\x{byte:02x}")?,
+                _ => write!(out, "\\{byte:03o}")?,
             }
         }
         return out.write_char('\n');
@@ -182,6 +182,7 @@ pub(super) fn write_bundle_control(out: &mut dyn Write, control: BundleControl) 
         BundleOp::CommitReply => "COMMIT_REPLY",
         BundleOp::DiscardRequest => "DISCARD_REQUEST",
         BundleOp::DiscardReply => "DISCARD_REPLY",
+        BundleOp::Unknown(_) => "",
     };
     write!(out, "\n bundle_id={} type={op} flags=", Hex(control.bundle.into()))?;
     write_bundle_flags(out, control.flags)

@@ -277,20 +277,20 @@ fn write_rate(out: &mut dyn Write, name: &str, rate: Option<u16>) -> fmt::Result
     }
 }
 
-fn write_queue_line(out: &mut dyn Write, queue: &QueueDesc) -> fmt::Result {
+fn write_queue_line(out: &mut dyn Write, queue: &QueueDesc<'_>) -> fmt::Result {
     write!(out, "queue {}:", queue.queue)?;
     write_rate(out, "min_rate", queue.min_rate)?;
     write_rate(out, "max_rate", queue.max_rate)?;
     out.write_char('\n')
 }
 
-pub(super) fn write_queue_config(out: &mut dyn Write, config: &QueueConfig) -> fmt::Result {
+pub(super) fn write_queue_config(out: &mut dyn Write, config: &QueueConfig<'_>) -> fmt::Result {
     writeln!(out, " port={}", config.port)?;
     config.queues.iter().try_for_each(|queue| write_queue_line(out, queue))
 }
 
-fn write_queue_descs(out: &mut dyn Write, queues: impl Iterator<Item = QueueDesc>) -> fmt::Result {
-    let mut sorted: Vec<QueueDesc> = queues.collect();
+fn write_queue_descs<'a>(out: &mut dyn Write, queues: impl Iterator<Item = QueueDesc<'a>>) -> fmt::Result {
+    let mut sorted: Vec<QueueDesc<'_>> = queues.collect();
     sorted.sort_by_key(|queue| (queue.port, queue.queue));
     let mut port = None;
     out.write_char(' ')?;
