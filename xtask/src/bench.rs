@@ -19,7 +19,7 @@ use crate::vm::{Accel, Guest, Outcome};
 const DEADLINE: Duration = Duration::from_mins(10);
 const GUEST_DEADLINE: Duration = Duration::from_mins(30);
 
-/// Measures latency, ADD, the agent and the watch, each beside its floor in the same run
+/// Measures latency, ADD, the agent, the watch and the codec, each beside its floor in the same run
 ///
 /// Prints one table each and writes the samples to target/bench. Needs root and a machine with nothing else to do.
 #[derive(clap::Args)]
@@ -44,6 +44,8 @@ enum What {
     Agent,
     /// How soon a conflict is told of
     Notice,
+    /// The codec on 100,000 flows: needs neither root nor set-up
+    Openflow,
 }
 
 impl What {
@@ -53,11 +55,15 @@ impl What {
             Self::Add => "add",
             Self::Agent => "agent",
             Self::Notice => "notice",
+            Self::Openflow => "openflow",
         }
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if matches!(args.what, Some(What::Openflow)) {
+        return codec().map(|()| ExitCode::SUCCESS);
+    }
     require_root("bench")?;
     setup::ensure(if args.vm { Scope::Vm } else { Scope::Lab })?;
     let work = Work::begin("build");
@@ -67,7 +73,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     fs::create_dir_all(&results).with_context(|| format!("cannot make {}", results.display()))?;
     let all = args.what.map_or_else(|| What::value_variants().to_vec(), |one| vec![one]);
     for what in all {
-        if args.vm {
+        if matches!(what, What::Openflow) {
+            codec()?;
+        } else if args.vm {
             in_guest(&binaries, what, args.icount, &results)?;
         } else {
             here(&binaries, what, &results)?;
@@ -75,6 +83,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     println!("\nThe samples are in {}", results.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The codec's own benchmark, a part of its crate: no switch, no kernel, so that it stands alone.
+fn codec() -> Result<()> {
+    let shell = xshell::Shell::new()?;
+    let command = build::cargo(&shell, &["bench", "-p", "openflow", "--bench", "codec"]);
+    process::output_seen(command, build::BUILD_DEADLINE, |line| println!("{line}")).map(drop)
 }
 
 fn here(binaries: &Path, what: What, results: &Path) -> Result<()> {

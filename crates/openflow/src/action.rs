@@ -262,7 +262,7 @@ impl Actions {
 
     /// Reads `ovs-ofctl`'s text into the form of a version.
     pub fn parse(text: &str, version: Version) -> Result<Self, crate::ParseError> {
-        let bytes = crate::text::action_in::actions(crate::text::value_in::Source(text), text, version)?;
+        let bytes = crate::text::action_in::actions(crate::text::value_in::Source::new(text), text, version)?;
         Ok(Self { bytes: bytes.to_vec() })
     }
 
@@ -340,7 +340,8 @@ impl<'a> IntoIterator for ActionsRef<'a> {
 
 impl fmt::Display for ActionsRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::text::action_out::write_list(f, *self, &mut crate::text::match_out::Separator::default())
+        let sep = &mut crate::text::match_out::Separator::default();
+        crate::text::out::Out::show(f, |out| crate::text::action_out::write_list(out, *self, sep))
     }
 }
 

@@ -258,12 +258,17 @@ impl Field {
 
     /// The bits that a value may have.
     pub(crate) fn value_mask(self) -> u128 {
+        ones(u32::from(self.value_bits()))
+    }
+
+    /// How many low bits a value may have.
+    const fn value_bits(self) -> u16 {
         match self {
-            Self::VlanVid => 0x1fff,
+            Self::VlanVid => 13,
             // Open vSwitch keeps the operation in 8 bits and refuses larger ones.
-            Self::ArpOp => 0xff,
-            Self::NshTtl => 0x3f,
-            _ => ones(u32::from(self.row().bits)),
+            Self::ArpOp => 8,
+            Self::NshTtl => 6,
+            _ => self.row().bits,
         }
     }
 }
@@ -351,6 +356,90 @@ const fn nsh(number: u8) -> Header {
 
 /// Numbers of one class to fields.
 type Index = [Option<Field>; 128];
+
+/// What the usual field of a match needs: one that Open vSwitch writes under this number, of one length.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usual {
+    pub(crate) field: Field,
+    pub(crate) bytes: u8,
+    pub(crate) is_maskable: bool,
+    /// Its value matters: not every one is allowed, or what may follow depends on it.
+    pub(crate) is_judged: bool,
+    /// How many low bits a value may have.
+    bits: u16,
+    /// There are other rules for its value, see [`Field::allows`].
+    is_special: bool,
+    pub(crate) prereq: Prereq,
+}
+
+impl Usual {
+    /// The field of a class and number as they stand on the wire, if that is its canonical header.
+    pub(crate) fn of(class: u16, number: u8) -> Option<&'static Self> {
+        let table = match class {
+            CLASS_OXM => &USUAL_OXM,
+            CLASS_PKT_REG => &USUAL_PKT_REG,
+            CLASS_NXM1 => &USUAL_NXM1,
+            _ => return None,
+        };
+        table.get(usize::from(number))?.as_ref()
+    }
+
+    /// Whether Open vSwitch takes the value.
+    pub(crate) fn allows(self, value: u128) -> bool {
+        if self.is_special { self.field.allows(value) } else { value.leading_zeros() >= self.spare_bits() }
+    }
+
+    fn spare_bits(self) -> u32 {
+        128_u32.saturating_sub(u32::from(self.bits))
+    }
+}
+
+type UsualIndex = [Option<Usual>; 128];
+
+static USUAL_OXM: UsualIndex = usual(CLASS_OXM);
+static USUAL_PKT_REG: UsualIndex = usual(CLASS_PKT_REG);
+static USUAL_NXM1: UsualIndex = usual(CLASS_NXM1);
+
+/// Builds the index of the usual fields of a class while compiling.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    reason = "evaluated by the compiler only: a wrong index stops the build, not the program"
+)]
+const fn usual(class: u16) -> UsualIndex {
+    let mut table = [None; 128];
+    let mut at = 0;
+    while at < Field::ALL.len() {
+        let field = Field::ALL[at];
+        let row = field.row();
+        let is_plain = (field as usize) < Field::Reg0 as usize && row.bytes <= 16;
+        if is_plain && !row.headers.is_empty() && row.headers[0].0.class == class {
+            let is_special = matches!(
+                field,
+                Field::InPort
+                    | Field::ActsetOutput
+                    | Field::NshMdtype
+                    | Field::PacketType
+                    | Field::EthType
+                    | Field::IpProto
+                    | Field::Icmpv6Type
+                    | Field::Icmpv6Code
+            );
+            table[row.headers[0].0.number as usize] = Some(Usual {
+                field,
+                bytes: row.bytes,
+                is_maskable: matches!(row.access, Access::M | Access::MW),
+                bits: field.value_bits(),
+                is_special,
+                is_judged: is_special || field.value_bits() != row.bytes as u16 * 8,
+                prereq: row.prereq,
+            });
+        }
+        at += 1;
+    }
+    table
+}
 
 static OXM: Index = index(CLASS_OXM);
 static NXM0: Index = index(CLASS_NXM0);

@@ -10,7 +10,9 @@ use crate::action::{Action, Actions};
 use crate::error::EncodeError;
 use crate::instruction::{Instruction, Instructions, InstructionsCow, InstructionsRef};
 use crate::matching::{Match, MatchCow, MatchRef};
+use crate::text::Named;
 use crate::text::flow_out;
+use crate::text::out::Out;
 use crate::types::TableId;
 
 mod stats;
@@ -292,14 +294,27 @@ const ON_THE_WAY_IN: FlowFlags = FlowFlags::CHECK_OVERLAP.union(FlowFlags::RESET
 impl fmt::Display for Flow {
     /// The flow as `ovs-ofctl add-flow` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        flow_out::write_flow(f, self)
+        Out::show(f, |out| flow_out::write_flow(out, self))
     }
 }
 
 impl fmt::Display for FlowStats<'_> {
     /// The line that `ovs-ofctl --no-names dump-flows` prints, without its leading blank.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        flow_out::write_stats(f, self)
+        Out::show(f, |out| flow_out::write_stats(out, self))
+    }
+}
+
+impl fmt::Display for Named<'_, Flow> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Out::show_named(f, Some(self.1), |out| flow_out::write_flow(out, self.0))
+    }
+}
+
+impl fmt::Display for Named<'_, FlowStats<'_>> {
+    /// The line that `ovs-ofctl --names dump-flows` prints, without its leading blank.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Out::show_named(f, Some(self.1), |out| flow_out::write_stats(out, self.0))
     }
 }
 
@@ -319,6 +334,6 @@ impl fmt::Display for FlowKey {
 impl fmt::Display for FlowKeyRef<'_> {
     /// `table=10,priority=200,arp,in_port=4`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        flow_out::write_key(f, *self)
+        Out::show(f, |out| flow_out::write_key(out, *self))
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{DecodeError, EncodeError, Malformed};
 use crate::error_code::ErrorCode;
 use crate::limits::INLINE_INSTRUCTIONS;
 use crate::text::action_out;
+use crate::text::out::Out;
 use crate::types::TableId;
 use crate::writer::{Pad, Writer};
 
@@ -95,7 +96,12 @@ impl Instructions {
     /// Reads what `ovs-ofctl` takes after `actions=` into the form of a version.
     pub fn parse(text: &str, version: Version) -> Result<Self, crate::ParseError> {
         let nothing = crate::matching::Match::new();
-        crate::text::action_in::instructions(crate::text::value_in::Source(text), text, &nothing, version)
+        crate::text::action_in::instructions(
+            crate::text::value_in::Source::new(text),
+            text,
+            &nothing,
+            version,
+        )
     }
 
     /// The wire bytes in the form of a version.
@@ -396,7 +402,7 @@ impl<'a> IntoIterator for InstructionsRef<'a> {
 
 impl fmt::Display for InstructionsRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        action_out::write_instructions(f, *self)
+        Out::show(f, |out| action_out::write_instructions(out, *self))
     }
 }
 

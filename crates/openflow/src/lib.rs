@@ -92,7 +92,7 @@ pub use message::{
     next_frame,
 };
 pub use oxm::Tlv;
-pub use text::{FlowText, FrameText, frame_error};
+pub use text::{FlowText, FrameText, Named, PortNames, frame_error};
 pub use types::{BadMac, BadPort, Mac, OfPort, TableId, Version};
 pub use writer::{Pad, Writer};
 

@@ -14,6 +14,7 @@ use crate::field::Field;
 use crate::limits::INLINE_MATCH;
 use crate::oxm::{Tlv, write_field};
 use crate::text::match_out;
+use crate::text::out::Out;
 use crate::writer::{Pad, Writer};
 
 mod build;
@@ -204,7 +205,7 @@ impl fmt::Display for Match {
 
 impl fmt::Display for MatchRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match_out::write(f, *self, &mut match_out::Separator::default())
+        Out::show(f, |out| match_out::write(out, *self, &mut match_out::Separator::default()))
     }
 }
 

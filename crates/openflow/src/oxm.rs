@@ -168,6 +168,9 @@ pub(crate) fn number(bytes: &[u8]) -> u128 {
     if let (Some(wide), true) = (bytes.first_chunk::<16>(), exactly(16)) {
         return u128::from_be_bytes(*wide);
     }
+    if let (Some([a, b, c, d, e, f]), true) = (bytes.first_chunk::<6>(), exactly(6)) {
+        return u128::from(u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]));
+    }
     bytes.iter().fold(0, |n, byte| (n << 8) | u128::from(*byte))
 }
 

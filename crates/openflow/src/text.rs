@@ -16,10 +16,13 @@ pub(crate) mod match_in;
 pub(crate) mod match_out;
 pub(crate) mod message_out;
 pub(crate) mod meter_in;
+pub(crate) mod out;
+pub(crate) mod ports;
 pub(crate) mod value_in;
 
 pub use match_in::FlowText;
 pub use message_out::{FrameText, frame_error};
+pub use ports::{Named, PortNames};
 
 /// A number as `strtoull(…, 0)` reads it: decimal, `0x` hexadecimal, or octal with a leading zero.
 pub(crate) fn number(text: &str) -> Option<u64> {
@@ -48,7 +51,7 @@ pub(crate) struct Hex(pub(crate) u128);
 
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == 0 { f.write_str("0") } else { digits::hex0x(f, self.0) }
+        if self.0 == 0 { f.write_str("0") } else { write!(f, "{:#x}", self.0) }
     }
 }
 

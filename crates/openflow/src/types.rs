@@ -73,8 +73,8 @@ impl Mac {
 }
 
 impl fmt::Display for Mac {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::text::digits::mac(out, self.bits())
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::text::out::Out::show(f, |out| crate::text::digits::mac(out, self.bits()))
     }
 }
 
@@ -184,7 +184,7 @@ impl fmt::Display for OfPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reserved_name() {
             Some(name) => f.write_str(name),
-            None => crate::text::digits::dec(f, u128::from(self.shown())),
+            None => self.shown().fmt(f),
         }
     }
 }

@@ -8,8 +8,8 @@ use super::{Match, MatchCow, MatchRef, OFPMT_OXM, canon};
 use crate::cursor::{Reader, pad8};
 use crate::error::DecodeError;
 use crate::error_code::ErrorCode;
-use crate::field::{Field, Prereq};
-use crate::oxm::Tlv;
+use crate::field::{Field, Prereq, Usual};
+use crate::oxm::{Tlv, number as number_of};
 
 /// Reads an `OFPMT_OXM` match with its header and padding.
 pub(crate) fn read_match<'a>(reader: &mut Reader<'a>) -> Result<MatchCow<'a>, DecodeError> {
@@ -33,6 +33,9 @@ pub(crate) fn read_match<'a>(reader: &mut Reader<'a>) -> Result<MatchCow<'a>, De
 /// Reads fields up to the end of `reader`.
 pub(crate) fn fields(reader: Reader<'_>) -> Result<MatchCow<'_>, DecodeError> {
     let bytes = reader.peek();
+    if is_usual(bytes) == Some(true) {
+        return Ok(MatchCow::Borrowed(MatchRef { bytes }));
+    }
     let mut context = Context::default();
     let mut canonical = true;
     let mut r = reader;
@@ -52,6 +55,42 @@ pub(crate) fn fields(reader: Reader<'_>) -> Result<MatchCow<'_>, DecodeError> {
         return Ok(MatchCow::Borrowed(MatchRef { bytes }));
     }
     canonicalise(reader).map(MatchCow::Owned)
+}
+
+/// Whether a quick look finds nothing but usual fields in canonical order: nearly all that a switch sends. `None` and
+/// `false` mean no more than that somebody has to look more closely.
+fn is_usual(mut rest: &[u8]) -> Option<bool> {
+    let mut context = Context::default();
+    let mut last = None;
+    while let Some(([class_high, class_low, number, len], body)) = rest.split_first_chunk::<4>() {
+        let usual = Usual::of(u16::from_be_bytes([*class_high, *class_low]), number >> 1)?;
+        let (payload, after) = body.split_at_checked(usize::from(*len))?;
+        let is_masked = number & 1 != 0;
+        let (value, mask) =
+            if is_masked { payload.split_at_checked(payload.len() / 2)? } else { (payload, payload) };
+        if value.len() != usize::from(usual.bytes) || mask.len() != value.len() {
+            return None;
+        }
+        if last >= Some(usual.field) || !context.allows(usual.prereq) {
+            return None;
+        }
+        if context.explicit_ethernet && canon::implies_ethernet(usual.field) {
+            return None;
+        }
+        if is_masked || usual.is_judged {
+            let value = number_of(value);
+            let mask = if is_masked { number_of(mask) } else { u128::MAX };
+            let is_plain = !is_masked
+                || usual.is_maskable && value & !mask == 0 && mask != 0 && mask != usual.field.exact_mask();
+            if !is_plain || !usual.allows(value) {
+                return None;
+            }
+            context.remember(usual.field, value, mask);
+        }
+        last = Some(usual.field);
+        rest = after;
+    }
+    Some(rest.is_empty())
 }
 
 /// Validates bytes that are canonical by construction.
@@ -116,11 +155,11 @@ impl Context {
         if !self.allows(field.prereq()) {
             return Err(ErrorCode::OFPBMC_BAD_PREREQ);
         }
-        self.remember(field, value, tlv);
+        self.remember(field, value, tlv.mask_number());
         Ok(())
     }
 
-    fn remember(&mut self, field: Field, value: u128, tlv: &Tlv<'_>) {
+    fn remember(&mut self, field: Field, value: u128, mask: u128) {
         match field {
             Field::PacketType if value == 0 => self.explicit_ethernet = true,
             Field::PacketType => self.other_packet_type = u32::try_from(value).ok(),
@@ -130,7 +169,7 @@ impl Context {
             Field::IpProto => self.ip_proto = Some(value),
             Field::Icmpv6Type => self.icmp_type = Some(value),
             Field::Icmpv6Code => self.icmp_code = value,
-            Field::CtState => self.ct_valid = ct_valid(value, tlv.mask_number()),
+            Field::CtState => self.ct_valid = ct_valid(value, mask),
             _ => {}
         }
     }

@@ -16,6 +16,7 @@ use crate::instruction::{Instruction, InstructionsRef};
 use crate::matching::read_match;
 use crate::text::flow_out;
 use crate::text::flow_out::KNOWN_FLAGS;
+use crate::text::out::Out;
 use crate::types::{OfPort, TableId, Version};
 use crate::writer::Writer;
 
@@ -178,7 +179,7 @@ fn is_backwards(instruction: Instruction<'_>, table: TableId) -> bool {
 impl fmt::Display for FlowMod {
     /// What `ovs-ofctl ofp-print` shows after the name of the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        flow_out::write_flow_mod(f, self)
+        Out::show(f, |out| flow_out::write_flow_mod(out, self))
     }
 }
 

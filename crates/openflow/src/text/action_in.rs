@@ -130,7 +130,7 @@ impl Parser<'_> {
             return Ok(());
         }
         // What is left is a port: `1`, `LOCAL`, `NORMAL`.
-        let port = pair.key.parse::<OfPort>().ok().filter(|port| *port != OfPort::CONTROLLER);
+        let port = self.source.try_port(pair.key).filter(|port| *port != OfPort::CONTROLLER);
         match port {
             Some(port) if pair.argument().is_none() => self.put(pair, w, Action::output(port)),
             _ => Err(self.source.error(pair.text, format!("unknown action {}", pair.key))),

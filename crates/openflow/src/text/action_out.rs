@@ -12,13 +12,14 @@ use crate::action::{
 use crate::field::{Field, Format};
 use crate::instruction::{Instruction, InstructionsRef};
 use crate::text::match_out::{Separator, write_formatted, write_number};
-use crate::text::{Hex, HexBytes};
+use crate::text::out::Out;
+use crate::text::{Hex, HexBytes, digits};
 use crate::types::{OfPort, TableId};
 
 mod more;
 
 /// Writes actions, each after the separator.
-pub(crate) fn write_list(out: &mut dyn Write, actions: ActionsRef<'_>, sep: &mut Separator) -> fmt::Result {
+pub(crate) fn write_list(out: &mut Out<'_>, actions: ActionsRef<'_>, sep: &mut Separator) -> fmt::Result {
     for action in actions {
         sep.next(out)?;
         write_action(out, &action)?;
@@ -27,7 +28,7 @@ pub(crate) fn write_list(out: &mut dyn Write, actions: ActionsRef<'_>, sep: &mut
 }
 
 /// Writes instructions; none at all mean `drop`.
-pub(crate) fn write_instructions(out: &mut dyn Write, instructions: InstructionsRef<'_>) -> fmt::Result {
+pub(crate) fn write_instructions(out: &mut Out<'_>, instructions: InstructionsRef<'_>) -> fmt::Result {
     let mut sep = Separator::default();
     instructions.iter().try_for_each(|instruction| write_instruction(out, &instruction, &mut sep))?;
     if sep.is_started() { Ok(()) } else { out.write_str("drop") }
@@ -35,7 +36,7 @@ pub(crate) fn write_instructions(out: &mut dyn Write, instructions: Instructions
 
 /// Writes an instruction after the separator; applied actions have no word of their own.
 pub(crate) fn write_instruction(
-    out: &mut dyn Write,
+    out: &mut Out<'_>,
     instruction: &Instruction<'_>,
     sep: &mut Separator,
 ) -> fmt::Result {
@@ -53,17 +54,24 @@ pub(crate) fn write_instruction(
         }
         Instruction::Metadata { value, mask: u64::MAX } => write!(out, "write_metadata:{value:#x}"),
         Instruction::Metadata { value, mask } => write!(out, "write_metadata:{value:#x}/{mask:#x}"),
-        Instruction::Goto(TableId(table)) => write!(out, "goto_table:{table}"),
+        Instruction::Goto(TableId(table)) => {
+            out.write_str("goto_table:")?;
+            digits::dec(out, u128::from(table))
+        }
         Instruction::Unknown(raw) => write!(out, "unknown_instruction(0x{})", HexBytes(raw)),
         Instruction::Apply(_) => Ok(()),
     }
 }
 
-fn write_action(out: &mut dyn Write, action: &Action<'_>) -> fmt::Result {
+fn write_action(out: &mut Out<'_>, action: &Action<'_>) -> fmt::Result {
     match *action {
         Action::Output { port, max_len } => write_output(out, port, max_len),
         Action::OutputReg { source, .. } => write!(out, "output:{source}"),
-        Action::OutputTrunc { port, max_len } => write!(out, "output(port={port},max_len={max_len})"),
+        Action::OutputTrunc { port, max_len } => {
+            out.write_str("output(port=")?;
+            out.port(port)?;
+            write!(out, ",max_len={max_len})")
+        }
         Action::Controller(controller) => write_controller(out, &controller),
         Action::Group(id) => write!(out, "group:{id}"),
         Action::SetQueue(id) => write!(out, "set_queue:{id}"),
@@ -127,7 +135,7 @@ fn write_action(out: &mut dyn Write, action: &Action<'_>) -> fmt::Result {
 }
 
 /// The words of OpenFlow 1.0 and 1.1.
-fn write_old_set(out: &mut dyn Write, old: OldSet) -> fmt::Result {
+fn write_old_set(out: &mut Out<'_>, old: OldSet) -> fmt::Result {
     match old {
         OldSet::Field(Field::VlanVid, vid) => write!(out, "set_vlan_vid:{}", vid & 0xfff),
         OldSet::Field(Field::VlanPcp, priority) => write!(out, "set_vlan_pcp:{priority}"),
@@ -151,7 +159,7 @@ fn write_old_set(out: &mut dyn Write, old: OldSet) -> fmt::Result {
 
 impl fmt::Display for Action<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_action(f, self)
+        Out::show(f, |out| write_action(out, self))
     }
 }
 
@@ -166,15 +174,18 @@ impl fmt::Display for Subfield {
     }
 }
 
-fn write_output(out: &mut dyn Write, port: OfPort, max_len: u16) -> fmt::Result {
+fn write_output(out: &mut Out<'_>, port: OfPort, max_len: u16) -> fmt::Result {
     match port {
         OfPort::CONTROLLER => write!(out, "CONTROLLER:{max_len}"),
-        _ if port.reserved_name().is_some() => write!(out, "{port}"),
-        _ => write!(out, "output:{port}"),
+        _ if port.reserved_name().is_some() => out.port(port),
+        _ => {
+            out.write_str("output:")?;
+            out.port(port)
+        }
     }
 }
 
-fn write_controller(out: &mut dyn Write, c: &Controller<'_>) -> fmt::Result {
+fn write_controller(out: &mut Out<'_>, c: &Controller<'_>) -> fmt::Result {
     let plain = c.reason == REASON_ACTION && c.id == 0 && c.userdata.is_empty() && !c.pause && c.meter == 0;
     if plain {
         return write!(out, "CONTROLLER:{}", c.max_len);
@@ -214,7 +225,7 @@ fn write_controller(out: &mut dyn Write, c: &Controller<'_>) -> fmt::Result {
 }
 
 /// Bytes as `prefix01.02.03`.
-pub(crate) fn write_dotted(out: &mut dyn Write, prefix: &str, bytes: &[u8]) -> fmt::Result {
+pub(crate) fn write_dotted(out: &mut Out<'_>, prefix: &str, bytes: &[u8]) -> fmt::Result {
     out.write_str(prefix)?;
     let mut first = true;
     for byte in bytes {
@@ -226,14 +237,14 @@ pub(crate) fn write_dotted(out: &mut dyn Write, prefix: &str, bytes: &[u8]) -> f
     Ok(())
 }
 
-fn write_set_field(out: &mut dyn Write, field: Field, value: u128, mask: u128) -> fmt::Result {
+fn write_set_field(out: &mut Out<'_>, field: Field, value: u128, mask: u128) -> fmt::Result {
     out.write_str("set_field:")?;
     write_field_value(out, field, value, mask)?;
     write!(out, "->{}", field.name())
 }
 
 /// A value as actions print it: unlike in a match, a decimal value stays decimal beside its mask.
-pub(crate) fn write_field_value(out: &mut dyn Write, field: Field, value: u128, mask: u128) -> fmt::Result {
+pub(crate) fn write_field_value(out: &mut Out<'_>, field: Field, value: u128, mask: u128) -> fmt::Result {
     if is_exact(field, mask) {
         return write_formatted(out, field.format(), value, None);
     }
@@ -243,7 +254,7 @@ pub(crate) fn write_field_value(out: &mut dyn Write, field: Field, value: u128, 
     }
 }
 
-fn write_dec_ttl(out: &mut dyn Write, ids: &[u8]) -> fmt::Result {
+fn write_dec_ttl(out: &mut Out<'_>, ids: &[u8]) -> fmt::Result {
     out.write_str("dec_ttl(")?;
     let mut sep = Separator::default();
     for pair in ids.as_chunks::<2>().0 {
@@ -253,13 +264,14 @@ fn write_dec_ttl(out: &mut dyn Write, ids: &[u8]) -> fmt::Result {
     out.write_char(')')
 }
 
-fn write_resubmit(out: &mut dyn Write, r: Resubmit) -> fmt::Result {
+fn write_resubmit(out: &mut Out<'_>, r: Resubmit) -> fmt::Result {
     if r.port != OfPort::IN_PORT && r.table == TableId::ALL && !r.ct {
-        return write!(out, "resubmit:{}", r.port);
+        out.write_str("resubmit:")?;
+        return out.port(r.port);
     }
     out.write_str("resubmit(")?;
     if r.port != OfPort::IN_PORT {
-        write!(out, "{}", r.port)?;
+        out.port(r.port)?;
     }
     out.write_char(',')?;
     if r.table != TableId::ALL {
@@ -268,7 +280,7 @@ fn write_resubmit(out: &mut dyn Write, r: Resubmit) -> fmt::Result {
     out.write_str(if r.ct { ",ct)" } else { ")" })
 }
 
-fn write_ct(out: &mut dyn Write, ct: &Ct<'_>) -> fmt::Result {
+fn write_ct(out: &mut Out<'_>, ct: &Ct<'_>) -> fmt::Result {
     out.write_str("ct(")?;
     let mut sep = Separator::default();
     for (flag, word) in [(Ct::COMMIT, "commit"), (Ct::FORCE, "force")] {
@@ -312,7 +324,7 @@ fn write_ct(out: &mut dyn Write, ct: &Ct<'_>) -> fmt::Result {
 }
 
 /// A `nat` in front stands beside `exec`, everything else inside it.
-fn write_ct_actions(out: &mut dyn Write, actions: ActionsRef<'_>, sep: &mut Separator) -> fmt::Result {
+fn write_ct_actions(out: &mut Out<'_>, actions: ActionsRef<'_>, sep: &mut Separator) -> fmt::Result {
     let mut rest = actions.iter().peekable();
     if let Some(Action::Nat(nat)) = rest.peek() {
         sep.next(out)?;
@@ -332,7 +344,7 @@ fn write_ct_actions(out: &mut dyn Write, actions: ActionsRef<'_>, sep: &mut Sepa
     out.write_char(')')
 }
 
-fn write_nat(out: &mut dyn Write, nat: &Nat) -> fmt::Result {
+fn write_nat(out: &mut Out<'_>, nat: &Nat) -> fmt::Result {
     out.write_str("nat")?;
     let kind = match nat.kind {
         NatKind::Any => return Ok(()),
@@ -364,8 +376,8 @@ fn write_nat(out: &mut dyn Write, nat: &Nat) -> fmt::Result {
 }
 
 /// Brackets only where a port follows.
-fn write_nat6(out: &mut dyn Write, nat: &Nat, min: u128, max: Option<u128>) -> fmt::Result {
-    let bracketed = |out: &mut dyn Write, bits: u128| {
+fn write_nat6(out: &mut Out<'_>, nat: &Nat, min: u128, max: Option<u128>) -> fmt::Result {
+    let bracketed = |out: &mut Out<'_>, bits: u128| {
         let text = crate::text::Ipv6Text(bits);
         if nat.port_min.is_some() { write!(out, "[{text}]") } else { write!(out, "{text}") }
     };
@@ -379,14 +391,15 @@ fn write_nat6(out: &mut dyn Write, nat: &Nat, min: u128, max: Option<u128>) -> f
     }
 }
 
-fn write_sample(out: &mut dyn Write, sample: &Sample) -> fmt::Result {
+fn write_sample(out: &mut Out<'_>, sample: &Sample) -> fmt::Result {
     write!(
         out,
         "sample(probability={},collector_set_id={},obs_domain_id={},obs_point_id={}",
         sample.probability, sample.collector_set, sample.domain, sample.point
     )?;
     if let Some(port) = sample.port.filter(|port| *port != OfPort::ANY) {
-        write!(out, ",sampling_port={port}")?;
+        out.write_str(",sampling_port=")?;
+        out.port(port)?;
     }
     out.write_str(match sample.direction {
         SampleDirection::Default => ")",
@@ -395,7 +408,7 @@ fn write_sample(out: &mut dyn Write, sample: &Sample) -> fmt::Result {
     })
 }
 
-fn write_fin_timeout(out: &mut dyn Write, idle: u16, hard: u16) -> fmt::Result {
+fn write_fin_timeout(out: &mut Out<'_>, idle: u16, hard: u16) -> fmt::Result {
     out.write_str("fin_timeout(")?;
     let mut sep = Separator::default();
     for (name, value) in [("idle_timeout", idle), ("hard_timeout", hard)] {

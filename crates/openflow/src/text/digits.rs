@@ -5,103 +5,62 @@
 
 use std::fmt::{self, Write};
 
-/// The most digits of a number of 128 bits: decimal.
-const MAX_DIGITS: usize = 39;
-
-/// Digits, filled from the back.
-struct Digits {
-    bytes: [u8; MAX_DIGITS],
-    free: usize,
-}
-
-impl Digits {
-    fn new() -> Self {
-        Self { bytes: [0; MAX_DIGITS], free: MAX_DIGITS }
-    }
-
-    fn push(&mut self, digit: u8) {
-        self.free = self.free.saturating_sub(1);
-        if let Some(place) = self.bytes.get_mut(self.free) {
-            *place = digit;
-        }
-    }
-
-    fn write(&self, out: &mut dyn Write) -> fmt::Result {
-        let digits = self.bytes.get(self.free..).unwrap_or_default();
-        // Only ASCII is ever pushed, so this cannot fail.
-        std::str::from_utf8(digits).map_or(Err(fmt::Error), |text| out.write_str(text))
-    }
-}
+use super::out::Out;
 
 /// `{}`.
-pub(crate) fn dec(out: &mut dyn Write, value: u128) -> fmt::Result {
+pub(crate) fn dec(out: &mut Out<'_>, value: u128) -> fmt::Result {
     let Ok(mut rest) = u64::try_from(value) else {
         return write!(out, "{value}");
     };
-    let mut digits = Digits::new();
-    loop {
-        digits.push(b'0'.wrapping_add(low(rest % 10)));
+    let digits = rest.checked_ilog10().map_or(1, |power| power.saturating_add(1));
+    out.ascii(digits, |place| {
+        *place = b'0'.wrapping_add(low(rest % 10));
         rest /= 10;
-        if rest == 0 {
-            return digits.write(out);
-        }
-    }
+    })
 }
 
 /// `{:x}`.
-pub(crate) fn hex(out: &mut dyn Write, value: u128) -> fmt::Result {
-    let mut digits = Digits::new();
+pub(crate) fn hex(out: &mut Out<'_>, value: u128) -> fmt::Result {
     let Ok(mut rest) = u64::try_from(value) else {
         return write!(out, "{value:x}");
     };
-    loop {
-        digits.push(nibble(low(rest & 15)));
+    let digits = rest.checked_ilog2().map_or(1, |power| (power / 4).saturating_add(1));
+    out.ascii(digits, |place| {
+        *place = nibble(low(rest & 15));
         rest >>= 4;
-        if rest == 0 {
-            return digits.write(out);
-        }
-    }
+    })
 }
 
 /// `{:#x}`.
-pub(crate) fn hex0x(out: &mut dyn Write, value: u128) -> fmt::Result {
+pub(crate) fn hex0x(out: &mut Out<'_>, value: u128) -> fmt::Result {
     out.write_str("0x")?;
     hex(out, value)
 }
 
 /// An Ethernet address in the low 48 bits.
-pub(crate) fn mac(out: &mut dyn Write, value: u128) -> fmt::Result {
-    let mut digits = Digits::new();
+pub(crate) fn mac(out: &mut Out<'_>, value: u128) -> fmt::Result {
     let mut rest = u64::try_from(value & 0xffff_ffff_ffff).unwrap_or_default();
-    for place in 0..6_u8 {
-        if place != 0 {
-            digits.push(b':');
+    let mut column = 0_u8;
+    out.ascii(17, |place| {
+        if column % 3 == 2 {
+            *place = b':';
+        } else {
+            *place = nibble(low(rest & 15));
+            rest >>= 4;
         }
-        digits.push(nibble(low(rest & 15)));
-        digits.push(nibble(low((rest >> 4) & 15)));
-        rest >>= 8;
-    }
-    digits.write(out)
+        column = column.wrapping_add(1);
+    })
 }
 
 /// An IPv4 address in the low 32 bits.
-pub(crate) fn ipv4(out: &mut dyn Write, value: u128) -> fmt::Result {
-    let mut digits = Digits::new();
-    let bytes = u32::try_from(value & 0xffff_ffff).unwrap_or_default().to_le_bytes();
-    for (place, byte) in bytes.into_iter().enumerate() {
-        if place != 0 {
-            digits.push(b'.');
-        }
-        let mut rest = byte;
-        loop {
-            digits.push(b'0'.wrapping_add(rest % 10));
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
+pub(crate) fn ipv4(out: &mut Out<'_>, value: u128) -> fmt::Result {
+    let [a, b, c, d] = u32::try_from(value & 0xffff_ffff).unwrap_or_default().to_be_bytes();
+    dec(out, u128::from(a))?;
+    for byte in [b, c, d] {
+        out.write_char('.')?;
+        dec(out, u128::from(byte))?;
     }
-    digits.write(out)
+    Ok(())
 }
 
 /// A number below 16.
@@ -116,11 +75,11 @@ fn nibble(value: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{dec, hex, ipv4, mac};
+    use super::{Out, dec, hex, ipv4, mac};
 
-    fn text(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {
+    fn text(write: impl FnOnce(&mut Out<'_>) -> std::fmt::Result) -> String {
         let mut out = String::new();
-        write(&mut out).expect("a string takes everything");
+        Out::show(&mut out, write).expect("a string takes everything");
         out
     }
 

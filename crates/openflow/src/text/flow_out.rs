@@ -10,10 +10,11 @@ use crate::message::flow_mod::{ANY_GROUP, FlowMod, FlowModCommand, NO_BUFFER};
 use crate::text::action_out;
 use crate::text::digits;
 use crate::text::match_out::{self, Separator};
+use crate::text::out::Out;
 use crate::types::{OfPort, TableId};
 
 /// The line of `dump-flows`, which separates by `, ` before the match and by a blank after flags.
-pub(crate) fn write_stats(out: &mut dyn Write, s: &FlowStats<'_>) -> fmt::Result {
+pub(crate) fn write_stats(out: &mut Out<'_>, s: &FlowStats<'_>) -> fmt::Result {
     out.write_str("cookie=0x")?;
     digits::hex(out, u128::from(s.cookie))?;
     out.write_str(", duration=")?;
@@ -45,14 +46,14 @@ pub(crate) fn write_stats(out: &mut dyn Write, s: &FlowStats<'_>) -> fmt::Result
     write_rest(out, s.priority, s.matching.as_ref(), s.instructions())
 }
 
-fn item(out: &mut dyn Write, name: &str, value: u64) -> fmt::Result {
+fn item(out: &mut Out<'_>, name: &str, value: u64) -> fmt::Result {
     out.write_str(name)?;
     digits::dec(out, u128::from(value))
 }
 
 /// `priority=…,match actions=…`, where a lone `actions` has no blank before it.
 pub(crate) fn write_rest(
-    out: &mut dyn Write,
+    out: &mut Out<'_>,
     priority: u16,
     matching: MatchRef<'_>,
     instructions: InstructionsRef<'_>,
@@ -67,7 +68,7 @@ pub(crate) fn write_rest(
     action_out::write_instructions(out, instructions)
 }
 
-fn write_priority(out: &mut dyn Write, priority: u16, sep: &mut Separator) -> fmt::Result {
+fn write_priority(out: &mut Out<'_>, priority: u16, sep: &mut Separator) -> fmt::Result {
     if priority == DEFAULT_PRIORITY {
         return Ok(());
     }
@@ -76,7 +77,7 @@ fn write_priority(out: &mut dyn Write, priority: u16, sep: &mut Separator) -> fm
 }
 
 /// Flags by name, each followed by `after`.
-pub(crate) fn write_flags(out: &mut dyn Write, flags: FlowFlags, after: char) -> fmt::Result {
+pub(crate) fn write_flags(out: &mut Out<'_>, flags: FlowFlags, after: char) -> fmt::Result {
     for (flag, name) in FLAG_NAMES {
         if flags.contains(*flag) {
             write!(out, "{name}{after}")?;
@@ -87,7 +88,7 @@ pub(crate) fn write_flags(out: &mut dyn Write, flags: FlowFlags, after: char) ->
 }
 
 /// Seconds: whole ones alone, else with milliseconds, else with nanoseconds.
-pub(crate) fn write_duration(out: &mut dyn Write, time: Duration) -> fmt::Result {
+pub(crate) fn write_duration(out: &mut Out<'_>, time: Duration) -> fmt::Result {
     digits::dec(out, u128::from(time.as_secs()))?;
     let nanos = time.subsec_nanos();
     if !nanos.is_multiple_of(1_000_000) {
@@ -105,7 +106,7 @@ pub(crate) fn write_duration(out: &mut dyn Write, time: Duration) -> fmt::Result
 }
 
 /// The text that adds the flow.
-pub(crate) fn write_flow(out: &mut dyn Write, flow: &Flow) -> fmt::Result {
+pub(crate) fn write_flow(out: &mut Out<'_>, flow: &Flow) -> fmt::Result {
     write!(out, "cookie={:#x},table={},", flow.cookie, flow.table)?;
     for (name, value) in [
         ("idle_timeout", flow.idle_timeout),
@@ -121,7 +122,7 @@ pub(crate) fn write_flow(out: &mut dyn Write, flow: &Flow) -> fmt::Result {
 }
 
 /// A flow-mod as `ofp-print` shows it after the message's name.
-pub(crate) fn write_flow_mod(out: &mut dyn Write, m: &FlowMod) -> fmt::Result {
+pub(crate) fn write_flow_mod(out: &mut Out<'_>, m: &FlowMod) -> fmt::Result {
     let flow = &m.flow;
     out.write_str(match m.command {
         FlowModCommand::Add => "ADD",
@@ -158,17 +159,20 @@ pub(crate) fn write_flow_mod(out: &mut dyn Write, m: &FlowMod) -> fmt::Result {
         write!(out, "buf:{:#x} ", m.buffer_id)?;
     }
     if m.out_port != OfPort::ANY {
-        write!(out, "out_port:{} ", m.out_port)?;
+        out.write_str("out_port:")?;
+        out.port(m.out_port)?;
+        out.write_char(' ')?;
     }
     if m.out_group != ANY_GROUP {
         write!(out, "out_group:{} ", m.out_group)?;
     }
     write_flags(out, flow.flags, ' ')?;
-    write!(out, "actions={}", flow.instructions)
+    out.write_str("actions=")?;
+    action_out::write_instructions(out, flow.instructions.as_ref())
 }
 
 /// `table=10,priority=200,arp,in_port=4`.
-pub(crate) fn write_key(out: &mut dyn Write, key: FlowKeyRef<'_>) -> fmt::Result {
+pub(crate) fn write_key(out: &mut Out<'_>, key: FlowKeyRef<'_>) -> fmt::Result {
     write!(out, "table={},priority={}", key.table, key.priority)?;
     if !key.matching.as_bytes().is_empty() {
         out.write_char(',')?;

@@ -22,7 +22,7 @@ use crate::writer::Writer;
 impl GroupMod {
     /// Reads what `ovs-ofctl -O version add-group` (or the word for another command) takes.
     pub fn parse(text: &str, command: GroupCommand, version: Version) -> Result<Self, ParseError> {
-        let source = Source(text);
+        let source = Source::new(text);
         let mut reader = GroupText {
             source,
             version,
@@ -155,7 +155,7 @@ impl<'t> GroupText<'t> {
     }
 
     fn finish(mut self) -> Result<GroupMod, ParseError> {
-        let whole = self.source.0;
+        let whole = self.source.text();
         let source = self.source;
         let error = |reason: &str| source.error(whole, reason);
         if !self.has_id {

@@ -14,6 +14,7 @@ use crate::message::flow_mod::{FlowMod, FlowModCommand};
 use crate::text::action_in;
 use crate::text::flow_out::FLAG_NAMES;
 use crate::text::lexer::{Pair, Pairs};
+use crate::text::ports::PortNames;
 use crate::text::value_in::Source;
 use crate::types::{TableId, Version};
 
@@ -37,7 +38,7 @@ impl FromStr for Match {
 
     /// Reads `ip,nw_src=10.0.0.0/8`.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let mut fields = Fields::new(Source(text));
+        let mut fields = Fields::new(Source::new(text));
         for pair in Pairs::new(text) {
             fields.read(&pair)?;
         }
@@ -64,7 +65,15 @@ impl Flow {
 impl FlowText {
     /// Reads a flow with the fields that only deletes and requests look at.
     pub fn parse(text: &str, version: Version) -> Result<Self, ParseError> {
-        let source = Source(text);
+        Self::read(Source::new(text), text, version)
+    }
+
+    /// The same where ports have names.
+    pub fn parse_named(text: &str, version: Version, ports: &PortNames) -> Result<Self, ParseError> {
+        Self::read(Source::named(text, ports), text, version)
+    }
+
+    fn read(source: Source<'_>, text: &str, version: Version) -> Result<Self, ParseError> {
         let (head, actions) = match find_actions(text) {
             Some((head, actions)) => (head, Some(actions)),
             None => (text, None),

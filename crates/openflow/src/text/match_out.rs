@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use crate::field::{Field, Format};
 use crate::matching::MatchRef;
 use crate::oxm::{Tlv, number};
+use crate::text::out::Out;
 use crate::text::{Hex, HexBytes, Ipv6Text, digits, prefix_len};
 use crate::types::OfPort;
 
@@ -21,7 +22,7 @@ pub(crate) struct Separator {
 
 impl Separator {
     /// Between two items.
-    pub(crate) fn next(&mut self, out: &mut dyn Write) -> fmt::Result {
+    pub(crate) fn next(&mut self, out: &mut Out<'_>) -> fmt::Result {
         if std::mem::replace(&mut self.started, true) { out.write_char(',') } else { Ok(()) }
     }
 
@@ -32,7 +33,7 @@ impl Separator {
 }
 
 /// Writes the fields, each after the separator.
-pub(crate) fn write(out: &mut dyn Write, matching: MatchRef<'_>, sep: &mut Separator) -> fmt::Result {
+pub(crate) fn write(out: &mut Out<'_>, matching: MatchRef<'_>, sep: &mut Separator) -> fmt::Result {
     let view = View::new(matching);
     let word = view.protocol_word();
     let mut word_due = true;
@@ -140,12 +141,7 @@ impl<'a> View<'a> {
         })
     }
 
-    fn write_words(
-        &self,
-        out: &mut dyn Write,
-        word: Option<(&str, bool)>,
-        sep: &mut Separator,
-    ) -> fmt::Result {
+    fn write_words(&self, out: &mut Out<'_>, word: Option<(&str, bool)>, sep: &mut Separator) -> fmt::Result {
         // A match with a recirculation id is one of the datapath, where Ethernet is worth saying.
         if self.megaflow && self.packet_type.unwrap_or(0) == 0 {
             sep.next(out)?;
@@ -172,7 +168,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn write_item(&self, out: &mut dyn Write, item: &Item<'_>, sep: &mut Separator) -> fmt::Result {
+    fn write_item(&self, out: &mut Out<'_>, item: &Item<'_>, sep: &mut Separator) -> fmt::Result {
         let Some(field) = item.tlv.field else {
             sep.next(out)?;
             return write!(out, "oxm=0x{}", HexBytes(item.tlv.raw));
@@ -202,7 +198,7 @@ impl<'a> View<'a> {
         !(tagged && whole(0xfff) && whole(0xe000) && mask & 0xefff != 0)
     }
 
-    fn write_vlan(&self, out: &mut dyn Write, vid: &Tlv<'_>, sep: &mut Separator) -> fmt::Result {
+    fn write_vlan(&self, out: &mut Out<'_>, vid: &Tlv<'_>, sep: &mut Separator) -> fmt::Result {
         let (tci, mask) = self.tci();
         if self.vlan_is_tci() {
             sep.next(out)?;
@@ -236,7 +232,7 @@ fn register_half<'a>(tlv: &Tlv<'a>, number: u8, half: u8) -> Option<Tlv<'a>> {
 }
 
 /// `=value` or `=value/mask`.
-fn write_value(out: &mut dyn Write, field: Field, tlv: &Tlv<'_>) -> fmt::Result {
+fn write_value(out: &mut Out<'_>, field: Field, tlv: &Tlv<'_>) -> fmt::Result {
     if field.is_variable() {
         return write_metadata(out, tlv);
     }
@@ -271,7 +267,7 @@ fn write_value(out: &mut dyn Write, field: Field, tlv: &Tlv<'_>) -> fmt::Result 
 
 /// A value in a format of the table.
 pub(crate) fn write_formatted(
-    out: &mut dyn Write,
+    out: &mut Out<'_>,
     format: Format,
     value: u128,
     mask: Option<u128>,
@@ -293,8 +289,8 @@ pub(crate) fn write_formatted(
             out.write_char('/')?;
             digits::mac(out, mask)
         }
-        (Format::Port, _) => port(out, OfPort(u32::try_from(value).unwrap_or(u32::MAX))),
-        (Format::Port16, _) => write!(out, "{}", OfPort::from_u16(u16::try_from(value).unwrap_or(u16::MAX))),
+        (Format::Port, _) => out.port(OfPort(u32::try_from(value).unwrap_or(u32::MAX))),
+        (Format::Port16, _) => out.port(OfPort::from_u16(u16::try_from(value).unwrap_or(u16::MAX))),
         (Format::PacketType, _) => write!(out, "({},{})", value >> 16, Hex(value & 0xffff)),
         (Format::Frag, mask) => out.write_str(frag_name(value, mask.unwrap_or(3))),
         (Format::CtState, mask) => write_flags(out, &CT_STATE, 0xff, value, mask.unwrap_or(u128::MAX)),
@@ -305,24 +301,17 @@ pub(crate) fn write_formatted(
     }
 }
 
-fn write_padded(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Result {
+fn write_padded(out: &mut Out<'_>, value: u128, mask: Option<u128>) -> fmt::Result {
     write!(out, "0x{value:05x}")?;
     mask.map_or(Ok(()), |mask| write!(out, "/0x{mask:05x}"))
 }
 
 /// A number as C's `%#x` prints it.
-fn hex(out: &mut dyn Write, value: u128) -> fmt::Result {
+fn hex(out: &mut Out<'_>, value: u128) -> fmt::Result {
     if value == 0 { out.write_char('0') } else { digits::hex0x(out, value) }
 }
 
-fn port(out: &mut dyn Write, port: OfPort) -> fmt::Result {
-    match port.reserved_name() {
-        Some(name) => out.write_str(name),
-        None => digits::dec(out, u128::from(port.shown())),
-    }
-}
-
-fn write_ipv4(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Result {
+fn write_ipv4(out: &mut Out<'_>, value: u128, mask: Option<u128>) -> fmt::Result {
     digits::ipv4(out, value)?;
     match mask.map(|mask| (mask, prefix_len(mask, 32))) {
         None | Some((_, Some(32))) => Ok(()),
@@ -334,7 +323,7 @@ fn write_ipv4(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Resu
     }
 }
 
-fn write_ipv6(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Result {
+fn write_ipv6(out: &mut Out<'_>, value: u128, mask: Option<u128>) -> fmt::Result {
     write!(out, "{}", Ipv6Text(value))?;
     match mask.map(|mask| (mask, prefix_len(mask, 128))) {
         None | Some((_, Some(128))) => Ok(()),
@@ -344,7 +333,7 @@ fn write_ipv6(out: &mut dyn Write, value: u128, mask: Option<u128>) -> fmt::Resu
 }
 
 /// `tun_metadata`, whose length is the switch's business; without any bytes, a mask says that it is present.
-fn write_metadata(out: &mut dyn Write, tlv: &Tlv<'_>) -> fmt::Result {
+fn write_metadata(out: &mut Out<'_>, tlv: &Tlv<'_>) -> fmt::Result {
     if tlv.value.is_empty() && tlv.mask.is_some() {
         return Ok(());
     }
@@ -360,7 +349,7 @@ fn write_metadata(out: &mut dyn Write, tlv: &Tlv<'_>) -> fmt::Result {
 }
 
 /// Bytes as one number in hexadecimal; zero has no prefix.
-pub(crate) fn write_number(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+pub(crate) fn write_number(out: &mut Out<'_>, bytes: &[u8]) -> fmt::Result {
     if bytes.iter().any(|b| *b != 0) {
         out.write_str("0x")?;
     }
@@ -368,7 +357,7 @@ pub(crate) fn write_number(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
 }
 
 /// Hexadecimal digits without leading zeroes.
-fn write_trimmed(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+fn write_trimmed(out: &mut Out<'_>, bytes: &[u8]) -> fmt::Result {
     let first = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
     match bytes.get(first..).and_then(<[u8]>::split_first) {
         Some((head, rest)) => write!(out, "{head:x}{}", HexBytes(rest)),
@@ -389,7 +378,7 @@ pub(crate) fn frag_name(value: u128, mask: u128) -> &'static str {
 }
 
 /// `a|b` where all bits count, else `+a-b`.
-fn write_flags(out: &mut dyn Write, names: &[&str], all: u128, value: u128, mask: u128) -> fmt::Result {
+fn write_flags(out: &mut Out<'_>, names: &[&str], all: u128, value: u128, mask: u128) -> fmt::Result {
     if mask & all == all {
         return write_flag_list(out, names, value, '|');
     }
@@ -402,12 +391,7 @@ fn write_flags(out: &mut dyn Write, names: &[&str], all: u128, value: u128, mask
 }
 
 /// The names of the bits that are set, or `0`.
-pub(crate) fn write_flag_list(
-    out: &mut dyn Write,
-    names: &[&str],
-    value: u128,
-    between: char,
-) -> fmt::Result {
+pub(crate) fn write_flag_list(out: &mut Out<'_>, names: &[&str], value: u128, between: char) -> fmt::Result {
     if value == 0 {
         return out.write_char('0');
     }

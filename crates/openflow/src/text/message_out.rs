@@ -10,8 +10,9 @@ use crate::message::multipart::MultipartRequest;
 use crate::message::nicira::Nicira;
 use crate::message::packet::PacketInFormat;
 use crate::message::{Header, Message};
-use crate::text::{digits, flow_out};
-use crate::types::Version;
+use crate::text::out::Out;
+use crate::text::{Named, digits, flow_out};
+use crate::types::{OfPort, Version};
 
 mod group;
 mod meter;
@@ -32,7 +33,14 @@ pub struct FrameText<'a>(pub &'a [u8]);
 
 impl fmt::Display for FrameText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_frame(f, self.0, 0)
+        Out::show(f, |out| write_frame(out, self.0, 0))
+    }
+}
+
+impl fmt::Display for Named<'_, FrameText<'_>> {
+    /// The message with the names of ports.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Out::show_named(f, Some(self.1), |out| write_frame(out, self.0.0, 0))
     }
 }
 
@@ -81,7 +89,7 @@ fn is_bundled(message: &Message<'_>) -> bool {
 /// Messages inside messages: a bundle's, a forwarded request's.
 const MAX_DEPTH: u8 = 4;
 
-fn write_frame(out: &mut dyn Write, frame: &[u8], depth: u8) -> fmt::Result {
+fn write_frame(out: &mut Out<'_>, frame: &[u8], depth: u8) -> fmt::Result {
     if let Some(stated) = frame.get(2..4).and_then(|len| len.first_chunk::<2>()).filter(|_| frame.len() >= 8)
     {
         let stated = usize::from(u16::from_be_bytes(*stated));
@@ -104,32 +112,18 @@ fn write_frame(out: &mut dyn Write, frame: &[u8], depth: u8) -> fmt::Result {
         out.write_char(' ')?;
         return write_refused(out, frame, code);
     }
-    let mut line = Line { out, last: ':' };
-    write_body(&mut line, frame, header, &message, depth)?;
+    write_body(out, frame, header, &message, depth)?;
     // Messages of one line have no newline of their own.
-    if line.last == '\n' { Ok(()) } else { line.write_char('\n') }
-}
-
-/// Remembers the last character.
-struct Line<'o> {
-    out: &'o mut dyn Write,
-    last: char,
-}
-
-impl Write for Line<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.last = text.chars().next_back().unwrap_or(self.last);
-        self.out.write_str(text)
-    }
+    if out.is_at_line_start() { Ok(()) } else { out.write_char('\n') }
 }
 
 /// `OFPT_HELLO (OF1.5) (xid=0x1):`
-fn write_head(out: &mut dyn Write, name: names::Name, version: Version, xid: u32) -> fmt::Result {
+fn write_head(out: &mut Out<'_>, name: names::Name, version: Version, xid: u32) -> fmt::Result {
     write!(out, "{name} (OF{version}) (xid={xid:#x}):")
 }
 
 /// A frame whose header is sound has a name all the same, if the codec knows it.
-fn write_undecodable(out: &mut dyn Write, frame: &[u8], error: DecodeError) -> fmt::Result {
+fn write_undecodable(out: &mut Out<'_>, frame: &[u8], error: DecodeError) -> fmt::Result {
     // What is longer or shorter than its kind allows has no name either.
     let misshapen = matches!(error.why, Malformed::Shape(_));
     if let (Some(name), Some((version, xid)), false) = (names::of_frame(frame), head_of(frame), misshapen) {
@@ -143,7 +137,7 @@ fn write_undecodable(out: &mut dyn Write, frame: &[u8], error: DecodeError) -> f
 }
 
 /// A frame that is not as long as it says: a quoted request, for example.
-fn write_cut(out: &mut dyn Write, frame: &[u8], stated: usize) -> fmt::Result {
+fn write_cut(out: &mut Out<'_>, frame: &[u8], stated: usize) -> fmt::Result {
     if stated < frame.len() {
         writeln!(out, "(***only uses {stated} bytes out of {}***)", frame.len())?;
     } else {
@@ -162,13 +156,13 @@ fn head_of(frame: &[u8]) -> Option<(Version, u32)> {
     Some((Version::from_wire(version)?, u32::from_be_bytes([a, b, c, d])))
 }
 
-fn write_refused(out: &mut dyn Write, frame: &[u8], code: ErrorCode) -> fmt::Result {
+fn write_refused(out: &mut Out<'_>, frame: &[u8], code: ErrorCode) -> fmt::Result {
     writeln!(out, "***decode error: {code}***")?;
     write_dump(out, frame)
 }
 
 /// Sixteen bytes a line, in hexadecimal and as characters.
-fn write_dump(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
+fn write_dump(out: &mut Out<'_>, bytes: &[u8]) -> fmt::Result {
     for (row, line) in bytes.chunks(16).enumerate() {
         write!(out, "{:08x}  ", row.saturating_mul(16))?;
         for at in 0..16 {
@@ -190,7 +184,7 @@ fn write_dump(out: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
 }
 
 fn write_body(
-    out: &mut dyn Write,
+    out: &mut Out<'_>,
     frame: &[u8],
     header: Header,
     message: &Message<'_>,
@@ -226,7 +220,7 @@ fn write_body(
         Message::PortMod(change) => port::write_mod(out, change),
         Message::TableMod(change) => table::write_mod(out, change, header.version),
         Message::MeterMod(change) => meter::write_mod(out, change),
-        Message::QueueConfigRequest(port) => write!(out, " port={port}"),
+        Message::QueueConfigRequest(port) => port_item(out, " port=", *port),
         Message::QueueConfigReply(config) => stats::write_queue_config(out, config),
         Message::MultipartRequest(request) => {
             write_multipart_flags(out, frame)?;
@@ -269,7 +263,7 @@ fn write_body(
 }
 
 /// Whether more follows, and bits that mean nothing.
-fn write_multipart_flags(out: &mut dyn Write, frame: &[u8]) -> fmt::Result {
+fn write_multipart_flags(out: &mut Out<'_>, frame: &[u8]) -> fmt::Result {
     let field = frame.get(10..).and_then(|rest| rest.first_chunk::<2>());
     let flags = field.map_or(0, |bytes| u16::from_be_bytes(*bytes));
     if flags == 0 {
@@ -286,7 +280,7 @@ fn write_multipart_flags(out: &mut dyn Write, frame: &[u8]) -> fmt::Result {
 }
 
 /// Names of bits, separated by `separator`; what has no name in hexadecimal, nothing as `0`.
-fn write_bits(out: &mut dyn Write, bits: u32, names: &[(u32, &str)], separator: char) -> fmt::Result {
+fn write_bits(out: &mut Out<'_>, bits: u32, names: &[(u32, &str)], separator: char) -> fmt::Result {
     if bits == 0 {
         return out.write_char('0');
     }
@@ -316,4 +310,10 @@ fn packet_in_name(format: PacketInFormat) -> &'static str {
         PacketInFormat::Nicira => "NXT_PACKET_IN",
         PacketInFormat::Nicira2 => "NXT_PACKET_IN2",
     }
+}
+
+/// A word and the port that it is about.
+fn port_item(out: &mut Out<'_>, word: &str, port: OfPort) -> fmt::Result {
+    out.write_str(word)?;
+    out.port(port)
 }

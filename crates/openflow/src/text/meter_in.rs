@@ -10,7 +10,7 @@ use crate::text::value_in::Source;
 impl MeterMod {
     /// Reads what `ovs-ofctl add-meter` (or the word for another command) takes.
     pub fn parse(text: &str, command: MeterCommand) -> Result<Self, ParseError> {
-        let source = Source(text);
+        let source = Source::new(text);
         let mut id = None;
         let mut flags = MeterFlags::empty();
         let mut bands: Vec<Band> = Vec::new();

@@ -6,17 +6,36 @@ use crate::action::Subfield;
 use crate::error::ParseError;
 use crate::field::{Field, Format, ones};
 use crate::text::match_out::{CT_STATE, TCP_FLAGS, TUN_FLAGS};
+use crate::text::ports::PortNames;
 use crate::text::{number, wide_number};
 use crate::types::{Mac, OfPort};
 
 /// A text that is being read, for errors that point into it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Source<'t>(pub(crate) &'t str);
+pub(crate) struct Source<'t> {
+    text: &'t str,
+    ports: Option<&'t PortNames>,
+}
 
 impl<'t> Source<'t> {
+    /// A text whose ports have numbers only.
+    pub(crate) fn new(text: &'t str) -> Self {
+        Self { text, ports: None }
+    }
+
+    /// A text whose ports may have these names.
+    pub(crate) fn named(text: &'t str, ports: &'t PortNames) -> Self {
+        Self { text, ports: Some(ports) }
+    }
+
+    /// All of it.
+    pub(crate) fn text(self) -> &'t str {
+        self.text
+    }
+
     /// An error about a part of the text.
     pub(crate) fn error(self, part: &str, reason: impl Into<String>) -> ParseError {
-        ParseError::new(self.0, part, reason)
+        ParseError::new(self.text, part, reason)
     }
 
     /// A number that fits.
@@ -35,9 +54,14 @@ impl<'t> Source<'t> {
         value.filter(|v| !v.is_empty()).ok_or_else(|| self.error(whole, format!("{what} needs a value")))
     }
 
-    /// A port by number or reserved name.
+    /// A port by number or name.
     pub(crate) fn port(self, text: &str) -> Result<OfPort, ParseError> {
-        text.parse().map_err(|_| self.error(text, "not an OpenFlow port"))
+        self.try_port(text).ok_or_else(|| self.error(text, "not an OpenFlow port"))
+    }
+
+    /// The same, where it may be something else.
+    pub(crate) fn try_port(self, text: &str) -> Option<OfPort> {
+        PortNames::read(self.ports, text)
     }
 
     /// A field by any of its names.
@@ -72,9 +96,9 @@ impl<'t> Source<'t> {
                 split_prefix(text, 32, |t| t.parse::<Ipv4Addr>().ok().map(|ip| u128::from(ip.to_bits())))
             }
             Format::Ipv6 => split_prefix(text, 128, |t| t.parse::<Ipv6Addr>().ok().map(Ipv6Addr::to_bits)),
-            Format::Port => text.parse::<OfPort>().ok().map(|port| (u128::from(port.0), u128::MAX)),
+            Format::Port => self.try_port(text).map(|port| (u128::from(port.0), u128::MAX)),
             Format::Port16 => {
-                let port = text.parse::<OfPort>().ok().and_then(OfPort::to_u16);
+                let port = self.try_port(text).and_then(OfPort::to_u16);
                 port.map(|port| (u128::from(port), u128::MAX))
             }
             Format::PacketType => packet_type(text),

@@ -13,9 +13,10 @@ use crate::flow::DEFAULT_PRIORITY;
 use crate::oxm::number;
 use crate::text::Hex;
 use crate::text::match_out::{Separator, write_number};
+use crate::text::out::Out;
 use crate::types::OfPort;
 
-pub(super) fn learn(out: &mut dyn Write, learn: &Learn<'_>) -> fmt::Result {
+pub(super) fn learn(out: &mut Out<'_>, learn: &Learn<'_>) -> fmt::Result {
     write!(out, "learn(table={}", learn.table)?;
     for (name, value) in [
         ("idle_timeout", learn.idle_timeout),
@@ -51,7 +52,7 @@ pub(super) fn learn(out: &mut dyn Write, learn: &Learn<'_>) -> fmt::Result {
     out.write_char(')')
 }
 
-fn spec(out: &mut dyn Write, spec: &LearnSpec<'_>) -> fmt::Result {
+fn spec(out: &mut Out<'_>, spec: &LearnSpec<'_>) -> fmt::Result {
     match (spec.target, spec.source) {
         (LearnTarget::Match(dst), LearnSource::Value(bytes)) if is_whole(dst) => {
             write!(out, "{}=", dst.field.name())?;
@@ -90,7 +91,7 @@ fn name(names: &[&'static str], number: u16) -> &'static str {
     names.get(usize::from(number)).copied().unwrap_or("<unknown>")
 }
 
-pub(super) fn multipath(out: &mut dyn Write, m: &Multipath) -> fmt::Result {
+pub(super) fn multipath(out: &mut Out<'_>, m: &Multipath) -> fmt::Result {
     write!(
         out,
         "multipath({},{},{},{},{},{})",
@@ -103,7 +104,7 @@ pub(super) fn multipath(out: &mut dyn Write, m: &Multipath) -> fmt::Result {
     )
 }
 
-pub(super) fn bundle(out: &mut dyn Write, b: &MemberBundle<'_>) -> fmt::Result {
+pub(super) fn bundle(out: &mut Out<'_>, b: &MemberBundle<'_>) -> fmt::Result {
     out.write_str(if b.dst.is_some() { "bundle_load(" } else { "bundle(" })?;
     write!(
         out,
@@ -119,12 +120,12 @@ pub(super) fn bundle(out: &mut dyn Write, b: &MemberBundle<'_>) -> fmt::Result {
     let mut sep = Separator::default();
     for member in b.members.as_chunks::<2>().0 {
         sep.next(out)?;
-        write!(out, "{}", OfPort::from_u16(u16::from_be_bytes(*member)))?;
+        out.port(OfPort::from_u16(u16::from_be_bytes(*member)))?;
     }
     out.write_char(')')
 }
 
-pub(super) fn encap(out: &mut dyn Write, encap: &Encap<'_>) -> fmt::Result {
+pub(super) fn encap(out: &mut Out<'_>, encap: &Encap<'_>) -> fmt::Result {
     out.write_str("encap(")?;
     match encap.packet_type {
         PT_ETHERNET => out.write_str("ethernet")?,
@@ -155,7 +156,7 @@ pub(super) fn encap(out: &mut dyn Write, encap: &Encap<'_>) -> fmt::Result {
     out.write_str(if sep.is_started() { "))" } else { ")" })
 }
 
-pub(super) fn decap(out: &mut dyn Write, packet_type: u32) -> fmt::Result {
+pub(super) fn decap(out: &mut Out<'_>, packet_type: u32) -> fmt::Result {
     if packet_type == PT_NEXT {
         return out.write_str("decap()");
     }

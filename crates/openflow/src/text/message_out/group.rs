@@ -2,14 +2,17 @@
 
 use std::fmt::{self, Write};
 
+use super::port_item;
 use crate::message::flow_mod::ANY_GROUP;
 use crate::message::group::{
     ALL_GROUPS, BUCKET_ALL, BUCKET_FIRST, BUCKET_LAST, Bucket, Group, GroupCommand, GroupFeatures, GroupMod,
     GroupStats, GroupType, Selection,
 };
 use crate::text::Hex;
+use crate::text::action_out;
 use crate::text::flow_out::write_duration;
 use crate::text::match_out::{Separator, write_formatted};
+use crate::text::out::Out;
 use crate::types::{OfPort, Version};
 
 /// The word for a type.
@@ -23,11 +26,11 @@ pub(crate) fn word(kind: GroupType) -> &'static str {
 }
 
 /// A group's number in requests.
-pub(super) fn write_id(out: &mut dyn Write, id: u32) -> fmt::Result {
+pub(super) fn write_id(out: &mut Out<'_>, id: u32) -> fmt::Result {
     if id == ALL_GROUPS { out.write_str("ALL") } else { write!(out, "{id}") }
 }
 
-pub(super) fn write_mod(out: &mut dyn Write, change: &GroupMod, version: Version) -> fmt::Result {
+pub(super) fn write_mod(out: &mut Out<'_>, change: &GroupMod, version: Version) -> fmt::Result {
     let is_bucket = change.command.is_about_buckets();
     out.write_str("\n ")?;
     out.write_str(match change.command {
@@ -52,7 +55,7 @@ pub(super) fn write_mod(out: &mut dyn Write, change: &GroupMod, version: Version
 }
 
 pub(super) fn write_group(
-    out: &mut dyn Write,
+    out: &mut Out<'_>,
     group: &Group,
     version: Version,
     with_type: bool,
@@ -70,7 +73,7 @@ pub(super) fn write_group(
     Ok(())
 }
 
-fn write_selection(out: &mut dyn Write, selection: &Selection) -> fmt::Result {
+fn write_selection(out: &mut Out<'_>, selection: &Selection) -> fmt::Result {
     write!(out, ",selection_method={}", selection.method)?;
     if selection.parameter != 0 {
         write!(out, ",selection_method_param={}", selection.parameter)?;
@@ -94,7 +97,7 @@ fn write_selection(out: &mut dyn Write, selection: &Selection) -> fmt::Result {
     if several { out.write_char(')') } else { Ok(()) }
 }
 
-fn write_bucket(out: &mut dyn Write, bucket: &Bucket, kind: GroupType, version: Version) -> fmt::Result {
+fn write_bucket(out: &mut Out<'_>, bucket: &Bucket, kind: GroupType, version: Version) -> fmt::Result {
     out.write_str(",bucket=")?;
     if version == Version::V15 {
         write!(out, "bucket_id:{},", bucket.id)?;
@@ -103,16 +106,22 @@ fn write_bucket(out: &mut dyn Write, bucket: &Bucket, kind: GroupType, version: 
         write!(out, "weight:{},", bucket.weight)?;
     }
     if bucket.watch_port != OfPort::ANY {
-        write!(out, "watch_port:{},", bucket.watch_port)?;
+        port_item(out, "watch_port:", bucket.watch_port)?;
+        out.write_char(',')?;
     }
     if bucket.watch_group != ANY_GROUP {
         write!(out, "watch_group:{},", bucket.watch_group)?;
     }
     let actions = bucket.actions();
-    if actions.is_empty() { out.write_str("actions=drop") } else { write!(out, "actions={actions}") }
+    if actions.is_empty() {
+        out.write_str("actions=drop")
+    } else {
+        out.write_str("actions=")?;
+        action_out::write_list(out, actions, &mut Separator::default())
+    }
 }
 
-pub(super) fn write_stats(out: &mut dyn Write, stats: &GroupStats) -> fmt::Result {
+pub(super) fn write_stats(out: &mut Out<'_>, stats: &GroupStats) -> fmt::Result {
     write!(out, " group_id={},duration=", stats.id)?;
     write_duration(out, stats.duration)?;
     write!(out, ",ref_count={}", stats.references)?;
@@ -126,7 +135,7 @@ pub(super) fn write_stats(out: &mut dyn Write, stats: &GroupStats) -> fmt::Resul
     out.write_char('\n')
 }
 
-pub(super) fn write_features(out: &mut dyn Write, features: &GroupFeatures) -> fmt::Result {
+pub(super) fn write_features(out: &mut Out<'_>, features: &GroupFeatures) -> fmt::Result {
     write!(
         out,
         "\n Group table:\n    Types:  {:#x}\n    Capabilities:  {:#x}\n",

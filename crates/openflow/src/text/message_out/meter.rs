@@ -7,9 +7,10 @@ use crate::message::meter::{
     MeterStats, SLOWPATH_METER,
 };
 use crate::text::flow_out::write_duration;
+use crate::text::out::Out;
 
 /// A meter's number or name, after a separator.
-pub(super) fn write_id(out: &mut dyn Write, id: u32, separator: char) -> fmt::Result {
+pub(super) fn write_id(out: &mut Out<'_>, id: u32, separator: char) -> fmt::Result {
     write!(out, "meter{separator}")?;
     match id {
         ALL_METERS => out.write_str("all"),
@@ -21,7 +22,7 @@ pub(super) fn write_id(out: &mut dyn Write, id: u32, separator: char) -> fmt::Re
 }
 
 /// Flags by name; what has none in hexadecimal after `rest`.
-fn write_flags(out: &mut dyn Write, flags: MeterFlags, rest: &str) -> fmt::Result {
+fn write_flags(out: &mut Out<'_>, flags: MeterFlags, rest: &str) -> fmt::Result {
     let names = [
         (MeterFlags::KBPS, " kbps"),
         (MeterFlags::PKTPS, " pktps"),
@@ -33,7 +34,7 @@ fn write_flags(out: &mut dyn Write, flags: MeterFlags, rest: &str) -> fmt::Resul
     if unknown == 0 { Ok(()) } else { write!(out, " {rest}{unknown:#x}") }
 }
 
-pub(super) fn write_meter(out: &mut dyn Write, meter: &Meter) -> fmt::Result {
+pub(super) fn write_meter(out: &mut Out<'_>, meter: &Meter) -> fmt::Result {
     write_id(out, meter.id, '=')?;
     write_flags(out, meter.flags, "flags:")?;
     out.write_str(" bands=")?;
@@ -44,7 +45,7 @@ pub(super) fn write_meter(out: &mut dyn Write, meter: &Meter) -> fmt::Result {
     out.write_char('\n')
 }
 
-fn write_band(out: &mut dyn Write, band: Band, flags: MeterFlags) -> fmt::Result {
+fn write_band(out: &mut Out<'_>, band: Band, flags: MeterFlags) -> fmt::Result {
     let name = match band.kind {
         BandKind::Drop => "drop",
         BandKind::DscpRemark(_) => "dscp_remark",
@@ -59,7 +60,7 @@ fn write_band(out: &mut dyn Write, band: Band, flags: MeterFlags) -> fmt::Result
     Ok(())
 }
 
-pub(super) fn write_mod(out: &mut dyn Write, change: &MeterMod) -> fmt::Result {
+pub(super) fn write_mod(out: &mut Out<'_>, change: &MeterMod) -> fmt::Result {
     out.write_str(match change.command {
         MeterCommand::Add => " ADD ",
         MeterCommand::Modify => " MOD ",
@@ -68,7 +69,7 @@ pub(super) fn write_mod(out: &mut dyn Write, change: &MeterMod) -> fmt::Result {
     write_meter(out, &change.meter)
 }
 
-pub(super) fn write_stats(out: &mut dyn Write, stats: &MeterStats) -> fmt::Result {
+pub(super) fn write_stats(out: &mut Out<'_>, stats: &MeterStats) -> fmt::Result {
     write_id(out, stats.id, ':')?;
     write!(
         out,
@@ -83,7 +84,7 @@ pub(super) fn write_stats(out: &mut dyn Write, stats: &MeterStats) -> fmt::Resul
     Ok(())
 }
 
-pub(super) fn write_features(out: &mut dyn Write, features: &MeterFeatures) -> fmt::Result {
+pub(super) fn write_features(out: &mut Out<'_>, features: &MeterFeatures) -> fmt::Result {
     writeln!(
         out,
         "\nmax_meter:{} max_bands:{} max_color:{}",

@@ -4,9 +4,10 @@ use std::fmt::{self, Write};
 
 use super::{packet, session};
 use crate::message::nicira::{CtFlush, CtTuple, Nicira, TlvCommand, TlvMap};
+use crate::text::out::Out;
 use crate::types::Version;
 
-pub(super) fn write(out: &mut dyn Write, message: &Nicira<'_>, version: Version) -> fmt::Result {
+pub(super) fn write(out: &mut Out<'_>, message: &Nicira<'_>, version: Version) -> fmt::Result {
     match message {
         Nicira::FlowModTableId(on) => write!(out, " {}", if *on { "enable" } else { "disable" }),
         Nicira::SetPacketInFormat(format) => match format {
@@ -39,7 +40,7 @@ pub(super) fn write(out: &mut dyn Write, message: &Nicira<'_>, version: Version)
     }
 }
 
-fn write_maps(out: &mut dyn Write, maps: &[TlvMap]) -> fmt::Result {
+fn write_maps(out: &mut Out<'_>, maps: &[TlvMap]) -> fmt::Result {
     out.write_str(" mapping table:\n")?;
     out.write_str("  class  type  length  match field\n ------  ----  ------  --------------")?;
     for map in maps {
@@ -48,7 +49,7 @@ fn write_maps(out: &mut dyn Write, maps: &[TlvMap]) -> fmt::Result {
     Ok(())
 }
 
-fn write_flush(out: &mut dyn Write, flush: &CtFlush) -> fmt::Result {
+fn write_flush(out: &mut Out<'_>, flush: &CtFlush) -> fmt::Result {
     write!(out, " zone={} '", flush.zone.unwrap_or_default())?;
     write_tuple(out, &flush.original.unwrap_or_default(), flush)?;
     write!(out, ",ct_nw_proto={}' '", flush.protocol)?;
@@ -56,7 +57,7 @@ fn write_flush(out: &mut dyn Write, flush: &CtFlush) -> fmt::Result {
     out.write_char('\'')
 }
 
-fn write_tuple(out: &mut dyn Write, tuple: &CtTuple, flush: &CtFlush) -> fmt::Result {
+fn write_tuple(out: &mut Out<'_>, tuple: &CtTuple, flush: &CtFlush) -> fmt::Result {
     let is_ipv4 = tuple.src.to_ipv4_mapped().is_some() || tuple.dst.to_ipv4_mapped().is_some();
     for (name, address) in [("src", tuple.src), ("dst", tuple.dst)] {
         let prefix = if is_ipv4 { "ct_nw_" } else { "ct_ipv6_" };

@@ -7,18 +7,20 @@ use crate::flow::DEFAULT_PRIORITY;
 use crate::message::flow_mod::NO_BUFFER;
 use crate::message::flow_removed::FlowRemoved;
 use crate::message::packet::{PacketIn, PacketOut};
+use crate::text::action_out;
 use crate::text::flow_out::write_duration;
 use crate::text::match_out::{self, Separator};
+use crate::text::out::Out;
 
 /// A reason by name, or its number.
-pub(super) fn write_reason(out: &mut dyn Write, number: u8, names: &[&str]) -> fmt::Result {
+pub(super) fn write_reason(out: &mut Out<'_>, number: u8, names: &[&str]) -> fmt::Result {
     match names.get(usize::from(number)) {
         Some(name) => out.write_str(name),
         None => write!(out, "{number}"),
     }
 }
 
-pub(super) fn write_in(out: &mut dyn Write, packet: &PacketIn<'_>) -> fmt::Result {
+pub(super) fn write_in(out: &mut Out<'_>, packet: &PacketIn<'_>) -> fmt::Result {
     if packet.table.0 != 0 {
         write!(out, " table_id={}", packet.table)?;
     }
@@ -57,14 +59,15 @@ pub(super) fn write_in(out: &mut dyn Write, packet: &PacketIn<'_>) -> fmt::Resul
     out.write_char('\n')
 }
 
-pub(super) fn write_out(out: &mut dyn Write, packet: &PacketOut<'_>) -> fmt::Result {
+pub(super) fn write_out(out: &mut Out<'_>, packet: &PacketOut<'_>) -> fmt::Result {
     out.write_char(' ')?;
     match_out::write(out, packet.metadata.as_ref(), &mut Separator::default())?;
     let actions = packet.actions;
     if actions.is_empty() {
         out.write_str(" actions=drop")?;
     } else {
-        write!(out, " actions={actions}")?;
+        out.write_str(" actions=")?;
+        action_out::write_list(out, actions, &mut Separator::default())?;
     }
     if packet.buffer_id == NO_BUFFER {
         write!(out, " data_len={}", packet.packet.len())?;
@@ -74,7 +77,7 @@ pub(super) fn write_out(out: &mut dyn Write, packet: &PacketOut<'_>) -> fmt::Res
     out.write_char('\n')
 }
 
-pub(super) fn write_removed(out: &mut dyn Write, removed: &FlowRemoved<'_>) -> fmt::Result {
+pub(super) fn write_removed(out: &mut Out<'_>, removed: &FlowRemoved<'_>) -> fmt::Result {
     out.write_char(' ')?;
     let mut sep = Separator::default();
     if removed.priority != DEFAULT_PRIORITY {

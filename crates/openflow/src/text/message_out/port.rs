@@ -4,11 +4,12 @@ use std::fmt::{self, Write};
 
 use super::write_bits;
 use crate::message::port::{Port, PortConfig, PortMod, PortReason, PortStatus};
+use crate::text::out::Out;
 
 const CONFIG: [(u32, &str); 4] =
     [(1, "PORT_DOWN"), (1 << 2, "NO_RECV"), (1 << 5, "NO_FWD"), (1 << 6, "NO_PACKET_IN")];
 /// Bits without a name mean nothing to Open vSwitch.
-fn write_config(out: &mut dyn Write, config: PortConfig) -> fmt::Result {
+fn write_config(out: &mut Out<'_>, config: PortConfig) -> fmt::Result {
     let known = CONFIG.iter().fold(0, |bits, (bit, _)| bits | bit);
     write_bits(out, config.bits() & known, &CONFIG, ' ')
 }
@@ -33,7 +34,7 @@ const FEATURES: [(u32, &str); 16] = [
     (1 << 15, "AUTO_PAUSE_ASYM"),
 ];
 
-pub(super) fn write_port(out: &mut dyn Write, port: &Port<'_>) -> fmt::Result {
+pub(super) fn write_port(out: &mut Out<'_>, port: &Port<'_>) -> fmt::Result {
     write!(
         out,
         " {}({}): addr:{}\n     config:     ",
@@ -68,7 +69,7 @@ pub(super) fn write_port(out: &mut dyn Write, port: &Port<'_>) -> fmt::Result {
     )
 }
 
-pub(super) fn write_status(out: &mut dyn Write, status: &PortStatus<'_>) -> fmt::Result {
+pub(super) fn write_status(out: &mut Out<'_>, status: &PortStatus<'_>) -> fmt::Result {
     out.write_str(match status.reason {
         PortReason::Add => " ADD:",
         PortReason::Delete => " DEL:",
@@ -77,7 +78,7 @@ pub(super) fn write_status(out: &mut dyn Write, status: &PortStatus<'_>) -> fmt:
     write_port(out, &status.port)
 }
 
-pub(super) fn write_mod(out: &mut dyn Write, change: &PortMod<'_>) -> fmt::Result {
+pub(super) fn write_mod(out: &mut Out<'_>, change: &PortMod<'_>) -> fmt::Result {
     write!(out, " port: {}: addr:{}\n     config: ", change.number, change.mac)?;
     write_config(out, change.config & change.mask)?;
     out.write_str("\n     mask:   ")?;

@@ -12,9 +12,10 @@ use crate::message::session::{
     KNOWN_REQUEST_FORWARD, KNOWN_ROLE_STATUS, KNOWN_TABLE_STATUS, Role, RoleKind, RoleStatus,
 };
 use crate::text::Hex;
+use crate::text::out::Out;
 use crate::types::Version;
 
-pub(super) fn write_hello(out: &mut dyn Write, hello: Hello<'_>, frame: &[u8]) -> fmt::Result {
+pub(super) fn write_hello(out: &mut Out<'_>, hello: Hello<'_>, frame: &[u8]) -> fmt::Result {
     out.write_str("\n version bitmap: ")?;
     let mut first = true;
     for version in 0..32_u32 {
@@ -31,7 +32,7 @@ pub(super) fn write_hello(out: &mut dyn Write, hello: Hello<'_>, frame: &[u8]) -
     write_dump(out, frame)
 }
 
-pub(super) fn write_error(out: &mut dyn Write, error: &ErrorMsg<'_>, depth: u8) -> fmt::Result {
+pub(super) fn write_error(out: &mut Out<'_>, error: &ErrorMsg<'_>, depth: u8) -> fmt::Result {
     // An error without a name is refused before.
     let Some(code) = error.code else { return Ok(()) };
     writeln!(out, " {code}")?;
@@ -47,7 +48,7 @@ pub(super) fn write_error(out: &mut dyn Write, error: &ErrorMsg<'_>, depth: u8) 
     if depth == 0 { write_frame(out, error.data, 1) } else { Ok(()) }
 }
 
-pub(super) fn write_features(out: &mut dyn Write, features: &Features) -> fmt::Result {
+pub(super) fn write_features(out: &mut Out<'_>, features: &Features) -> fmt::Result {
     write!(
         out,
         " dpid:{:016x}\nn_tables:{}, n_buffers:{}",
@@ -74,7 +75,7 @@ const CAPABILITIES: [(u32, &str); 9] = [
     (1 << 10, "FLOW_MONITORING"),
 ];
 
-pub(super) fn write_config(out: &mut dyn Write, config: Config) -> fmt::Result {
+pub(super) fn write_config(out: &mut Out<'_>, config: Config) -> fmt::Result {
     let frags = match config.flags & 3 {
         0 => "normal",
         1 => "drop",
@@ -93,7 +94,7 @@ fn role(kind: RoleKind) -> &'static str {
     }
 }
 
-pub(super) fn write_role(out: &mut dyn Write, wanted: Role, is_request: bool) -> fmt::Result {
+pub(super) fn write_role(out: &mut Out<'_>, wanted: Role, is_request: bool) -> fmt::Result {
     write!(out, " role={}", role(wanted.kind))?;
     // A request that changes nothing is in no generation.
     let is_in_one = !is_request || wanted.kind != RoleKind::NoChange;
@@ -103,7 +104,7 @@ pub(super) fn write_role(out: &mut dyn Write, wanted: Role, is_request: bool) ->
     Ok(())
 }
 
-pub(super) fn write_role_status(out: &mut dyn Write, status: RoleStatus) -> fmt::Result {
+pub(super) fn write_role_status(out: &mut Out<'_>, status: RoleStatus) -> fmt::Result {
     write!(out, " role={}", role(status.kind))?;
     if status.generation != u64::MAX {
         write!(out, " generation_id={}", status.generation)?;
@@ -116,7 +117,7 @@ pub(super) fn write_role_status(out: &mut dyn Write, status: RoleStatus) -> fmt:
     }
 }
 
-pub(super) fn write_async(out: &mut dyn Write, config: &AsyncConfig, version: Version) -> fmt::Result {
+pub(super) fn write_async(out: &mut Out<'_>, config: &AsyncConfig, version: Version) -> fmt::Result {
     let late = version > Version::V13;
     let packet_in = if late { KNOWN_PACKET_IN } else { 7 };
     let kinds: [(&str, [u32; 2], u32, &[&str]); 6] = [
@@ -163,16 +164,16 @@ pub(super) const REMOVED_REASONS: [&str; 6] =
     ["idle", "hard", "delete", "group_delete", "meter_delete", "eviction"];
 const ROLE_REASONS: [&str; 3] = ["primary_request", "configuration_changed", "experimenter_data_changed"];
 
-pub(super) fn write_bundle_head(out: &mut dyn Write, bundle: u32, flags: BundleFlags) -> fmt::Result {
+pub(super) fn write_bundle_head(out: &mut Out<'_>, bundle: u32, flags: BundleFlags) -> fmt::Result {
     write!(out, "\n bundle_id={} flags=", Hex(bundle.into()))?;
     write_bundle_flags(out, flags)
 }
 
-fn write_bundle_flags(out: &mut dyn Write, flags: BundleFlags) -> fmt::Result {
+fn write_bundle_flags(out: &mut Out<'_>, flags: BundleFlags) -> fmt::Result {
     write_bits(out, u32::from(flags.bits()), &[(1, "atomic"), (2, "ordered")], ' ')
 }
 
-pub(super) fn write_bundle_control(out: &mut dyn Write, control: BundleControl) -> fmt::Result {
+pub(super) fn write_bundle_control(out: &mut Out<'_>, control: BundleControl) -> fmt::Result {
     let op = match control.op {
         BundleOp::OpenRequest => "OPEN_REQUEST",
         BundleOp::OpenReply => "OPEN_REPLY",

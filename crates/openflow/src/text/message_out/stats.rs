@@ -2,28 +2,31 @@
 
 use std::fmt::{self, Write};
 
-use super::{group, meter, port, table};
+use super::{group, meter, port, port_item, table};
 use crate::message::counters::{PortCounters, PortStats, TableStats};
 use crate::message::flow_mod::ANY_GROUP;
 use crate::message::ipfix::IpfixStats;
 use crate::message::monitor::{FlowEvent, FlowUpdate, MonitorCommand, MonitorRequest};
 use crate::message::multipart::{FlowQuery, MultipartBody, MultipartRequest, SwitchDesc};
 use crate::message::queue::{ALL_QUEUES, QueueConfig, QueueDesc, QueueQuery, QueueStats};
+use crate::text::action_out;
 use crate::text::flow_out::{self, write_duration};
 use crate::text::match_out::{self, Separator};
+use crate::text::out::Out;
 use crate::types::{OfPort, TableId, Version};
 
-pub(super) fn write_request(out: &mut dyn Write, request: &MultipartRequest<'_>) -> fmt::Result {
+pub(super) fn write_request(out: &mut Out<'_>, request: &MultipartRequest<'_>) -> fmt::Result {
     match request {
         MultipartRequest::Flow(query) | MultipartRequest::Aggregate(query) => write_query(out, query),
-        MultipartRequest::PortStats(port) => write!(out, " port_no={port}"),
-        MultipartRequest::PortDesc(port) => write!(out, " port={port}"),
+        MultipartRequest::PortStats(port) => port_item(out, " port_no=", *port),
+        MultipartRequest::PortDesc(port) => port_item(out, " port=", *port),
         MultipartRequest::QueueStats(QueueQuery { port, queue }) => {
-            write!(out, " port={port} queue=")?;
+            port_item(out, " port=", *port)?;
+            out.write_str(" queue=")?;
             if *queue == ALL_QUEUES { out.write_str("ALL") } else { write!(out, "{queue}") }
         }
         MultipartRequest::QueueDesc(QueueQuery { port, queue }) => {
-            write!(out, " port={port}")?;
+            port_item(out, " port=", *port)?;
             if *queue == ALL_QUEUES { Ok(()) } else { write!(out, " queue={queue}") }
         }
         MultipartRequest::GroupStats(id) | MultipartRequest::GroupDesc(id) => {
@@ -47,12 +50,12 @@ pub(super) fn write_request(out: &mut dyn Write, request: &MultipartRequest<'_>)
     }
 }
 
-fn write_query(out: &mut dyn Write, query: &FlowQuery) -> fmt::Result {
+fn write_query(out: &mut Out<'_>, query: &FlowQuery) -> fmt::Result {
     if query.table != TableId::ALL {
         write!(out, " table={}", query.table)?;
     }
     if query.out_port != OfPort::ANY {
-        write!(out, " out_port={}", query.out_port)?;
+        port_item(out, " out_port=", query.out_port)?;
     }
     if query.matching.is_empty() {
         return Ok(());
@@ -61,7 +64,7 @@ fn write_query(out: &mut dyn Write, query: &FlowQuery) -> fmt::Result {
     match_out::write(out, query.matching.as_ref(), &mut Separator::default())
 }
 
-fn write_monitor(out: &mut dyn Write, request: &MonitorRequest) -> fmt::Result {
+fn write_monitor(out: &mut Out<'_>, request: &MonitorRequest) -> fmt::Result {
     write!(out, "\n id={}", request.id)?;
     if request.command == MonitorCommand::Delete {
         return out.write_str(" command=delete");
@@ -69,7 +72,7 @@ fn write_monitor(out: &mut dyn Write, request: &MonitorRequest) -> fmt::Result {
     out.write_str(" flags=")?;
     super::write_bits(out, u32::from(request.flags.bits()), &MONITOR_FLAGS, ',')?;
     if request.out_port != OfPort::ANY {
-        write!(out, " out_port={}", request.out_port)?;
+        port_item(out, " out_port=", request.out_port)?;
     }
     if request.out_group != ANY_GROUP {
         write!(out, " out_group={}", request.out_group)?;
@@ -94,7 +97,7 @@ const MONITOR_FLAGS: [(u32, &str); 7] = [
     (32, "no_abbrev"),
 ];
 
-pub(super) fn write_reply(out: &mut dyn Write, body: &MultipartBody<'_>, version: Version) -> fmt::Result {
+pub(super) fn write_reply(out: &mut Out<'_>, body: &MultipartBody<'_>, version: Version) -> fmt::Result {
     match body {
         MultipartBody::Desc(desc) => write_desc(out, desc),
         MultipartBody::Flow(flows) => flows.clone().flatten().try_for_each(|flow| {
@@ -165,7 +168,7 @@ pub(super) fn write_reply(out: &mut dyn Write, body: &MultipartBody<'_>, version
     }
 }
 
-fn write_desc(out: &mut dyn Write, desc: &SwitchDesc<'_>) -> fmt::Result {
+fn write_desc(out: &mut Out<'_>, desc: &SwitchDesc<'_>) -> fmt::Result {
     for (name, text) in [
         ("\nManufacturer: ", desc.manufacturer),
         ("\nHardware: ", desc.hardware),
@@ -178,7 +181,7 @@ fn write_desc(out: &mut dyn Write, desc: &SwitchDesc<'_>) -> fmt::Result {
     out.write_char('\n')
 }
 
-fn write_tables(out: &mut dyn Write, tables: impl Iterator<Item = TableStats>) -> fmt::Result {
+fn write_tables(out: &mut Out<'_>, tables: impl Iterator<Item = TableStats>) -> fmt::Result {
     let mut previous: Option<TableStats> = None;
     let mut same: Option<(TableId, TableId)> = None;
     for stats in tables {
@@ -202,7 +205,7 @@ fn write_tables(out: &mut dyn Write, tables: impl Iterator<Item = TableStats>) -
 }
 
 /// Tables like the one before them.
-pub(super) fn write_ditto(out: &mut dyn Write, same: Option<(TableId, TableId)>) -> fmt::Result {
+pub(super) fn write_ditto(out: &mut Out<'_>, same: Option<(TableId, TableId)>) -> fmt::Result {
     match same {
         None => Ok(()),
         Some((first, last)) if first == last => write!(out, "\n  table {first}: ditto\n"),
@@ -211,7 +214,7 @@ pub(super) fn write_ditto(out: &mut dyn Write, same: Option<(TableId, TableId)>)
 }
 
 /// A counter with its name and what follows; `?` where nothing is counted.
-fn item(out: &mut dyn Write, name: &str, count: Option<u64>, more: bool) -> fmt::Result {
+fn item(out: &mut Out<'_>, name: &str, count: Option<u64>, more: bool) -> fmt::Result {
     out.write_str(name)?;
     match count {
         Some(count) => write!(out, "{count}")?,
@@ -220,7 +223,7 @@ fn item(out: &mut dyn Write, name: &str, count: Option<u64>, more: bool) -> fmt:
     out.write_str(if more { ", " } else { "\n" })
 }
 
-fn write_port(out: &mut dyn Write, stats: &PortStats<'_>) -> fmt::Result {
+fn write_port(out: &mut Out<'_>, stats: &PortStats<'_>) -> fmt::Result {
     match stats.port.reserved_name() {
         Some(name) => write!(out, "  port {name}: rx ")?,
         None => write!(out, "  port {:2}: rx ", stats.port.shown())?,
@@ -256,8 +259,9 @@ fn write_port(out: &mut dyn Write, stats: &PortStats<'_>) -> fmt::Result {
     if column == 0 { Ok(()) } else { out.write_char('\n') }
 }
 
-fn write_queue(out: &mut dyn Write, stats: &QueueStats) -> fmt::Result {
-    write!(out, "  port {} queue {}: ", stats.port, stats.queue)?;
+fn write_queue(out: &mut Out<'_>, stats: &QueueStats) -> fmt::Result {
+    port_item(out, "  port ", stats.port)?;
+    write!(out, " queue {}: ", stats.queue)?;
     item(out, "bytes=", stats.bytes, true)?;
     item(out, "pkts=", stats.packets, true)?;
     item(out, "errors=", stats.errors, true)?;
@@ -269,7 +273,7 @@ fn write_queue(out: &mut dyn Write, stats: &QueueStats) -> fmt::Result {
     out.write_char('\n')
 }
 
-fn write_rate(out: &mut dyn Write, name: &str, rate: Option<u16>) -> fmt::Result {
+fn write_rate(out: &mut Out<'_>, name: &str, rate: Option<u16>) -> fmt::Result {
     match rate {
         None | Some(u16::MAX) => Ok(()),
         Some(rate) if rate > 1000 => write!(out, " {name}:(disabled)"),
@@ -277,26 +281,28 @@ fn write_rate(out: &mut dyn Write, name: &str, rate: Option<u16>) -> fmt::Result
     }
 }
 
-fn write_queue_line(out: &mut dyn Write, queue: &QueueDesc<'_>) -> fmt::Result {
+fn write_queue_line(out: &mut Out<'_>, queue: &QueueDesc<'_>) -> fmt::Result {
     write!(out, "queue {}:", queue.queue)?;
     write_rate(out, "min_rate", queue.min_rate)?;
     write_rate(out, "max_rate", queue.max_rate)?;
     out.write_char('\n')
 }
 
-pub(super) fn write_queue_config(out: &mut dyn Write, config: &QueueConfig<'_>) -> fmt::Result {
-    writeln!(out, " port={}", config.port)?;
+pub(super) fn write_queue_config(out: &mut Out<'_>, config: &QueueConfig<'_>) -> fmt::Result {
+    port_item(out, " port=", config.port)?;
+    out.write_char('\n')?;
     config.queues.iter().try_for_each(|queue| write_queue_line(out, queue))
 }
 
-fn write_queue_descs<'a>(out: &mut dyn Write, queues: impl Iterator<Item = QueueDesc<'a>>) -> fmt::Result {
+fn write_queue_descs<'a>(out: &mut Out<'_>, queues: impl Iterator<Item = QueueDesc<'a>>) -> fmt::Result {
     let mut sorted: Vec<QueueDesc<'_>> = queues.collect();
     sorted.sort_by_key(|queue| (queue.port, queue.queue));
     let mut port = None;
     out.write_char(' ')?;
     for queue in &sorted {
         if port != Some(queue.port) {
-            writeln!(out, "port={}", queue.port)?;
+            port_item(out, "port=", queue.port)?;
+            out.write_char('\n')?;
             port = Some(queue.port);
         }
         write_queue_line(out, queue)?;
@@ -304,7 +310,7 @@ fn write_queue_descs<'a>(out: &mut dyn Write, queues: impl Iterator<Item = Queue
     Ok(())
 }
 
-fn write_ipfix(out: &mut dyn Write, stats: &IpfixStats, indent: usize) -> fmt::Result {
+fn write_ipfix(out: &mut Out<'_>, stats: &IpfixStats, indent: usize) -> fmt::Result {
     write!(
         out,
         "flows={}, current flows={}, sampled pkts={}, ipv4 ok={}, ipv6 ok={}, tx pkts={}\n{:indent$}",
@@ -323,7 +329,7 @@ fn write_ipfix(out: &mut dyn Write, stats: &IpfixStats, indent: usize) -> fmt::R
     )
 }
 
-fn write_update(out: &mut dyn Write, update: &FlowUpdate<'_>) -> fmt::Result {
+fn write_update(out: &mut Out<'_>, update: &FlowUpdate<'_>) -> fmt::Result {
     let full = match update {
         FlowUpdate::Abbrev { xid } => return write!(out, "\n event=ABBREV xid={xid:#x}"),
         FlowUpdate::Paused => return out.write_str("\n event=PAUSED"),
@@ -358,5 +364,12 @@ fn write_update(out: &mut dyn Write, update: &FlowUpdate<'_>) -> fmt::Result {
         match_out::write(out, matching, &mut sep)?;
     }
     let instructions = full.instructions.as_ref();
-    if instructions.iter().next().is_none() { Ok(()) } else { write!(out, " actions={instructions}") }
+    if instructions.iter().next().is_none() {
+        Ok(())
+    } else {
+        {
+            out.write_str(" actions=")?;
+            action_out::write_instructions(out, instructions)
+        }
+    }
 }

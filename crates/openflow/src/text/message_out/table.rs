@@ -4,9 +4,10 @@ use std::fmt::{self, Write};
 
 use super::write_bits;
 use crate::message::table::{Table, TableStatus};
+use crate::text::out::Out;
 use crate::types::{TableId, Version};
 
-pub(super) fn write_mod(out: &mut dyn Write, change: &Table, version: Version) -> fmt::Result {
+pub(super) fn write_mod(out: &mut Out<'_>, change: &Table, version: Version) -> fmt::Result {
     if change.table == TableId::ALL {
         out.write_str(" table_id: ALL_TABLES")?;
     } else {
@@ -25,7 +26,7 @@ pub(super) fn write_mod(out: &mut dyn Write, change: &Table, version: Version) -
     Ok(())
 }
 
-pub(super) fn write_desc(out: &mut dyn Write, table: &Table) -> fmt::Result {
+pub(super) fn write_desc(out: &mut Out<'_>, table: &Table) -> fmt::Result {
     write!(out, "\n  table {}:\n   eviction=", table.table)?;
     let on = |bit: u32| if table.config & bit != 0 { "on" } else { "off" };
     write!(out, "{} eviction_flags=", on(Table::EVICTS))?;
@@ -41,14 +42,14 @@ pub(super) fn write_desc(out: &mut dyn Write, table: &Table) -> fmt::Result {
     out.write_char('\n')
 }
 
-pub(super) fn write_status(out: &mut dyn Write, status: TableStatus) -> fmt::Result {
+pub(super) fn write_status(out: &mut Out<'_>, status: TableStatus) -> fmt::Result {
     write!(out, " reason={}", if status.is_scarce { "VACANCY_DOWN" } else { "VACANCY_UP" })?;
     out.write_str("\ntable_desc:-")?;
     write_desc(out, &status.table)
 }
 
 /// Actions by the bits of their numbers, in Open vSwitch's order.
-pub(super) fn write_actions(out: &mut dyn Write, bits: u32) -> fmt::Result {
+pub(super) fn write_actions(out: &mut Out<'_>, bits: u32) -> fmt::Result {
     let mut first = true;
     for (bit, name) in ACTIONS {
         if bits & 1_u32.checked_shl(bit).unwrap_or_default() == 0 {
