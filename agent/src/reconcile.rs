@@ -25,6 +25,7 @@ mod removal;
 mod report;
 #[cfg(test)]
 mod tests;
+mod uplinks;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,6 +104,7 @@ pub struct Reconciler {
     memories: Memories,
     maps: bpf::Maps,
     tables: flows::Tables,
+    uplinks: uplinks::Uplinks,
     /// What came of orders to hang programs, for the next pass.
     hung: Vec<Outcome>,
     /// When programs were last hung for good.
@@ -128,6 +130,7 @@ impl Reconciler {
             memories: Memories::default(),
             maps: bpf::Maps::default(),
             tables: flows::Tables::new(parts.config.ovs.table_base),
+            uplinks: uplinks::Uplinks::default(),
             hung: Vec::new(),
             settled_at: Duration::ZERO,
             leaving: BTreeMap::new(),

@@ -10,6 +10,8 @@ use super::{EndpointId, Generation, Mac, OfPort, ProbeTiming, Slot};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stations {
     pub by_id: BTreeMap<EndpointId, Station>,
+    /// For each bridge how often its uplinks came back or took over: a raised number says "announce everybody there".
+    pub uplink_changes: BTreeMap<String, u64>,
 }
 
 /// One endpoint, as far as its neighbours are concerned.

@@ -217,6 +217,11 @@ impl Driver {
         self.probes.retain(|id, running| {
             stations.by_id.get(id).is_some_and(|s| s.created == running.station.created)
         });
+        for (bridge, count) in &stations.uplink_changes {
+            if self.stations.uplink_changes.get(bridge).copied().unwrap_or_default() < *count {
+                self.mail.announce_all(bridge, &stations, now);
+            }
+        }
         self.mail.follow(&stations, now);
         self.gateways.follow(&stations, now);
         self.book.follow(&stations);

@@ -2,6 +2,7 @@
 //!
 //! Only this stage opens gates, and nothing but a removal closes one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::memory::Memory;
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
 use crate::dataplane::links::Route as LinkRoute;
+use crate::dataplane::ports::LinkState;
 use crate::limits::{GATEWAY_QUESTIONS, LINK_CONCURRENCY};
 use crate::model::{
     ConflictPolicy, EndpointId, Entry, GatewayKey, GatewayPolicy, GatewayState, Mac, Phase, Role, Stage,
@@ -172,7 +174,8 @@ impl Reconciler {
 
     /// Tells the prober who is there.
     fn publish_stations(&mut self, pass: &Pass) {
-        let mut stations = Stations::default();
+        self.follow_uplinks(pass);
+        let mut stations = Stations { uplink_changes: self.uplinks.changes(), ..Stations::default() };
         for (id, work) in &pass.works {
             if let Some(station) = self.station(pass, work) {
                 stations.by_id.insert(id.clone(), station);
@@ -185,6 +188,16 @@ impl Reconciler {
             }
             changed
         });
+    }
+
+    fn follow_uplinks(&mut self, pass: &Pass) {
+        let bridges: BTreeSet<_> = pass.works.values().map(|w| w.entry.endpoint.bridge.as_str()).collect();
+        for bridge in bridges {
+            let listed = self.parts.config.bridges.iter().find(|b| b.name == bridge);
+            let uplinks = database::uplinks(&pass.ovs, bridge, listed.map_or(&[][..], |b| &b.uplinks));
+            let up = uplinks.into_iter().filter(|i| i.link_state == Some(LinkState::Up));
+            self.uplinks.follow(bridge, up.map(|i| i.name.clone()).collect());
+        }
     }
 
     fn station(&mut self, pass: &Pass, work: &Work) -> Option<Station> {
