@@ -114,6 +114,12 @@ pub(crate) enum FlowsVerb {
         /// Only what differs from what should be; exit status 1 if anything does
         #[arg(long)]
         diff: bool,
+        /// Read the bridge's own socket (its .mgmt file) and do without the agent: one line a flow, as ovs-ofctl prints it
+        #[arg(long, value_name = "SOCKET", conflicts_with_all = ["pod", "bridge", "diff"], value_hint = ValueHint::FilePath)]
+        switch: Option<PathBuf>,
+        /// Ports by name
+        #[arg(long, requires = "switch")]
+        names: bool,
     },
 }
 

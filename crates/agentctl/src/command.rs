@@ -25,6 +25,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
     if let Verb::OpenFlow { options, verb } = cli.verb {
         return openflow::run(options, verb);
     }
+    if let Verb::Flows(FlowsVerb::Dump { switch: Some(socket), table, names, .. }) = &cli.verb {
+        return flows::from_switch(socket, table.as_deref(), *names);
+    }
     let screen = Screen::new(cli.output);
     let session = Session::open(&cli.socket).await?;
     let text = Option::unwrap_or_default;
@@ -33,7 +36,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
         Verb::Endpoints { endpoint, bridge } => {
             endpoints::run(session, &screen, text(endpoint), text(bridge)).await
         }
-        Verb::Flows(FlowsVerb::Dump { pod, table, bridge, diff }) => {
+        Verb::Flows(FlowsVerb::Dump { pod, table, bridge, diff, .. }) => {
             flows::run(session, &screen, text(pod), text(table), text(bridge), diff).await
         }
         Verb::Drops { endpoint, watch } => drops::run(session, &screen, text(endpoint), watch).await,

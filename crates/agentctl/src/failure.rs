@@ -37,6 +37,14 @@ pub(crate) enum Failure {
     /// Part of the answer is missing, and the rest was shown.
     #[error("{0}")]
     Partial(String),
+    #[error("the switch is out of reach")]
+    NoSwitch(#[source] io::Error),
+    #[error("the switch sent a message that cannot be read")]
+    BadSwitch(#[source] openflow::DecodeError),
+    #[error("{0} is not the number of a table, and names are the agent's")]
+    NoTable(String),
+    #[error("the switch answered: {0}")]
+    SwitchRefused(String),
     #[error("the input cannot be read")]
     Input(#[source] io::Error),
     #[error("the answer cannot be printed")]
@@ -82,7 +90,13 @@ impl Failure {
                 Code::InvalidArgument => USAGE,
                 _ => OUT_OF_REACH,
             },
-            Self::NoAgent(_) | Self::Late { .. } | Self::Partial(_) => OUT_OF_REACH,
+            Self::NoAgent(_)
+            | Self::Late { .. }
+            | Self::Partial(_)
+            | Self::NoSwitch(_)
+            | Self::BadSwitch(_)
+            | Self::SwitchRefused(_) => OUT_OF_REACH,
+            Self::NoTable(_) => USAGE,
             Self::Input(_) | Self::Output(_) => FAILED,
         }
     }

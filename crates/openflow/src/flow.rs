@@ -18,7 +18,8 @@ use crate::types::TableId;
 mod stats;
 
 pub use stats::FlowStatsIter;
-pub(crate) use stats::{Oxs, read_duration, write_duration};
+pub use stats::Oxs;
+pub(crate) use stats::{read_duration, write_duration};
 
 bitflags::bitflags! {
     /// What a flow-mod asks for beside the flow itself.

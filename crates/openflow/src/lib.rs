@@ -45,12 +45,17 @@
 //! [`DecodeError::ofp_error`] says which error Open vSwitch would answer.
 //!
 //! **Unknown things survive.** Fields, actions, instructions, properties and messages that the codec does not
-//! know are kept raw and print in hexadecimal.
+//! know are kept raw and print in hexadecimal. Open vSwitch refuses most of them: [`Message::decode_strict`] does so, too,
+//! and [`frame_error`] names the error that it would answer.
+//!
+//! **Ports have names** in text if somebody says which: [`PortNames`] for reading ([`FlowText::parse_named`]) and for
+//! printing ([`Named`]), as `ovs-ofctl --names` does.
 //!
 //! **Where to add things.** A field is one row of `field/table.rs`; an error is one row of `error_code/table.rs`;
 //! an action is a variant of [`Action`] with one arm each in `action/read.rs` or `action/nicira.rs`,
 //! `action/write.rs`, `text/action_out.rs` and `text/action_in.rs`; a message is a file under `message/` and one under
 //! `text/message_out/`; an entry of a multipart reply is a type that is a [`message::entries::Entry`].
+//! How long a message can be stands in `message/shape.rs`.
 #![forbid(unsafe_code)]
 #![deny(
     clippy::indexing_slicing,
@@ -84,7 +89,9 @@ pub use cursor::Reader;
 pub use error::{DecodeError, EncodeError, Malformed, ParseError};
 pub use error_code::{ErrorCode, UnknownErrorName, WireError};
 pub use field::{Field, Format, Header as FieldHeader, Prereq};
-pub use flow::{DEFAULT_PRIORITY, Flow, FlowEntry, FlowFlags, FlowKey, FlowKeyRef, FlowStats, FlowStatsIter};
+pub use flow::{
+    DEFAULT_PRIORITY, Flow, FlowEntry, FlowFlags, FlowKey, FlowKeyRef, FlowStats, FlowStatsIter, Oxs,
+};
 pub use instruction::{Instruction, InstructionIter, Instructions, InstructionsCow, InstructionsRef};
 pub use matching::{Ipv4Match, Ipv6Match, Match, MatchCow, MatchRef, Tlvs};
 pub use message::{

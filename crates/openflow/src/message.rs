@@ -15,6 +15,7 @@ use crate::writer::{Pad, Writer};
 
 pub mod bundle;
 pub mod counters;
+pub mod counts;
 mod encode;
 pub mod entries;
 pub mod error_msg;

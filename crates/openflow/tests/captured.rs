@@ -251,3 +251,23 @@ fn port_counters_of_1_3_stand_in_one_structure() {
         "ffffffffffffffffffffffffffffffffffffffff00000f581ce88340"
     ));
 }
+
+#[test]
+fn counters_that_a_trigger_sent_keep_what_they_say_and_what_they_leave_out() {
+    // Table 3, a trigger, priority 200, every IPv4 packet, 5 packets and a statistic that nobody knows.
+    let bytes = hex!(
+        "0613004000000009 0011000000000000"
+        "00300000 03 01 00c8 0001000a80000a0208000000 00000000"
+        "00000018 8002080800000000 00000005 80026004 00000001"
+    );
+    let (header, message) = Message::decode(&bytes).unwrap();
+    let Message::MultipartReply(reply) = &message else { panic!("no reply") };
+    let MultipartBody::FlowCounts(mut counts) = reply.body.clone() else { panic!("no counters") };
+    let one = counts.next().unwrap().unwrap();
+    assert_eq!((one.reason, one.key().to_string().as_str()), (1, "table=3,priority=200,ip"));
+    assert_eq!((one.statistics().packets, one.statistics().bytes), (Some(5), None));
+    let mut again = BytesMut::new();
+    message.encode(&header, &mut again).unwrap();
+    assert_eq!(again[..], bytes);
+    assert_eq!(openflow::frame_error(&bytes), Some(openflow::ErrorCode::OFPBRC_BAD_STAT));
+}

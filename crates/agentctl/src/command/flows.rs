@@ -2,6 +2,9 @@
 //!
 //! A flow is one line, however long: it is made to be searched. The match and the actions are in `ovs-ofctl` syntax.
 
+mod switch;
+
+use std::path::Path;
 use std::time::Duration;
 
 use agent_api::control::v1::{BridgeDump, Flow, FlowStatus, FlowsRequest};
@@ -75,6 +78,12 @@ fn silent(flows: &[Flow], bridges: &[BridgeDump]) -> Vec<String> {
         ours => format!("bridge {}: none of its {ours} flows of ours is what was asked for", one.bridge),
     };
     silent.map(describe).collect()
+}
+
+/// The flows of a bridge from its own socket; a table has a number there, names are the agent's.
+pub(super) fn from_switch(socket: &Path, table: Option<&str>, has_names: bool) -> Result<Found, Failure> {
+    let table = table.map(|number| number.parse().map_err(|_| Failure::NoTable(number.to_owned())));
+    switch::run(socket, table.transpose()?, has_names)
 }
 
 /// One table for each table of each bridge.

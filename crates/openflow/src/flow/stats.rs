@@ -141,12 +141,17 @@ impl<'a> FlowStats<'a> {
 
 /// OpenFlow 1.5's statistics: a TLV list of class `0x8002`, 8-byte header fields as in OXM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Oxs {
-    pub(crate) duration: Option<Duration>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) flows: Option<u32>,
-    pub(crate) packets: Option<u64>,
-    pub(crate) bytes: Option<u64>,
+pub struct Oxs {
+    /// How long the flow has been there.
+    pub duration: Option<Duration>,
+    /// How long since its last packet.
+    pub idle: Option<Duration>,
+    /// How many flows are counted together.
+    pub flows: Option<u32>,
+    /// Packets.
+    pub packets: Option<u64>,
+    /// Bytes.
+    pub bytes: Option<u64>,
 }
 
 impl Oxs {

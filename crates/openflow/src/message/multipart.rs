@@ -10,6 +10,7 @@ mod body;
 pub use body::{AggregateStats, SwitchDesc};
 
 use super::counters::{PortStats, TableStats};
+use super::counts::FlowCounts;
 use super::entries::Entries;
 use super::flow_mod::ANY_GROUP;
 use super::group::{ALL_GROUPS, Group, GroupFeatures, GroupStats};
@@ -92,6 +93,8 @@ pub enum MultipartRequest<'a> {
     Flow(FlowQuery),
     /// How much do they count together?
     Aggregate(FlowQuery),
+    /// How much does each count (1.5)?
+    FlowCounts(FlowQuery),
     /// What do tables count?
     Table,
     /// What does a port count, or all with [`OfPort::ANY`]?
@@ -169,6 +172,7 @@ impl<'a> MultipartRequest<'a> {
             TABLE_DESC if v14 => Self::TableDesc,
             QUEUE_DESC if v14 => Self::QueueDesc(QueueQuery::read(r)?),
             FLOW_MONITOR if v14 => Self::FlowMonitor(MonitorRequest::read(r)?),
+            FLOW_COUNTS if v15 => Self::FlowCounts(FlowQuery::read(r)?),
             EXPERIMENTER => Self::experimenter(r, version)?,
             _ => Self::Unknown { kind, body: r.rest() },
         })
@@ -203,7 +207,8 @@ impl<'a> MultipartRequest<'a> {
             match self {
                 Self::TableDesc if version == Version::V13 => return missing("table description"),
                 Self::QueueDesc(_) if version == Version::V13 => return missing("queue description"),
-                Self::Flow(query) | Self::Aggregate(query) => query.write(w)?,
+                Self::FlowCounts(_) if !v15 => return missing("counters of flows"),
+                Self::Flow(query) | Self::Aggregate(query) | Self::FlowCounts(query) => query.write(w)?,
                 Self::PortStats(port) => number(w, port.0),
                 Self::QueueStats(query) | Self::QueueDesc(query) => query.write(w),
                 Self::GroupDesc(group) if v15 => number(w, *group),
@@ -243,6 +248,7 @@ impl<'a> MultipartRequest<'a> {
             Self::Desc => DESC,
             Self::Flow(_) => FLOW,
             Self::Aggregate(_) => AGGREGATE,
+            Self::FlowCounts(_) => FLOW_COUNTS,
             Self::Table => TABLE,
             Self::PortStats(_) => PORT_STATS,
             Self::QueueStats(_) => QUEUE_STATS,
@@ -281,6 +287,8 @@ pub enum MultipartBody<'a> {
     Flow(FlowStatsIter<'a>),
     /// What flows count together.
     Aggregate(AggregateStats),
+    /// What flows count, each by itself (1.5).
+    FlowCounts(Entries<'a, FlowCounts<'a>>),
     /// What tables have counted.
     Table(Entries<'a, TableStats>),
     /// What ports have counted.
@@ -346,6 +354,7 @@ impl<'a> MultipartReply<'a> {
             PORT_DESC => MultipartBody::PortDesc(Entries::take(r, version)),
             QUEUE_DESC if v14 => MultipartBody::QueueDesc(Entries::take(r, version)),
             FLOW_MONITOR if v14 => MultipartBody::FlowMonitor(Entries::take(r, version)),
+            FLOW_COUNTS if version == Version::V15 => MultipartBody::FlowCounts(Entries::take(r, version)),
             EXPERIMENTER => MultipartBody::experimenter(r, version)?,
             _ => MultipartBody::Unknown { kind, body: r.rest() },
         };
@@ -409,6 +418,8 @@ pub const TABLE_DESC: u16 = 14;
 pub const QUEUE_DESC: u16 = 15;
 /// Flow monitors (1.4 and later).
 pub const FLOW_MONITOR: u16 = 16;
+/// Counters of flows (1.5).
+pub const FLOW_COUNTS: u16 = 17;
 /// Somebody's own: experimenter u32 and type u32 follow.
 pub const EXPERIMENTER: u16 = 0xffff;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    AGGREGATE, DESC, EXPERIMENTER, FLOW, FLOW_MONITOR, GROUP_DESC, GROUP_FEATURES, GROUP_STATS, METER_CONFIG,
-    METER_FEATURES, METER_STATS, MultipartBody, NXST_IPFIX_BRIDGE, NXST_IPFIX_FLOW, ONFST_FLOW_MONITOR,
-    PORT_DESC, PORT_STATS, QUEUE_DESC, QUEUE_STATS, TABLE, TABLE_DESC, TABLE_FEATURES,
+    AGGREGATE, DESC, EXPERIMENTER, FLOW, FLOW_COUNTS, FLOW_MONITOR, GROUP_DESC, GROUP_FEATURES, GROUP_STATS,
+    METER_CONFIG, METER_FEATURES, METER_STATS, MultipartBody, NXST_IPFIX_BRIDGE, NXST_IPFIX_FLOW,
+    ONFST_FLOW_MONITOR, PORT_DESC, PORT_STATS, QUEUE_DESC, QUEUE_STATS, TABLE, TABLE_DESC, TABLE_FEATURES,
 };
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError};
@@ -36,6 +36,7 @@ impl<'a> MultipartBody<'a> {
     pub fn check(&self) -> Result<(), DecodeError> {
         match self {
             Self::Flow(entries) => entries.check(),
+            Self::FlowCounts(entries) => entries.check(),
             Self::Table(entries) => entries.check(),
             Self::PortStats(entries) => entries.check(),
             Self::QueueStats(entries) => entries.check(),
@@ -66,6 +67,7 @@ impl<'a> MultipartBody<'a> {
         match self {
             Self::Desc(desc) => desc.write(w),
             Self::Flow(entries) => entries.write(w)?,
+            Self::FlowCounts(entries) => entries.write(w)?,
             Self::Aggregate(stats) => stats.write(w)?,
             Self::Table(entries) => entries.write(w)?,
             Self::PortStats(entries) => entries.write(w)?,
@@ -104,6 +106,7 @@ impl<'a> MultipartBody<'a> {
             Self::Desc(_) => DESC,
             Self::Flow(_) => FLOW,
             Self::Aggregate(_) => AGGREGATE,
+            Self::FlowCounts(_) => FLOW_COUNTS,
             Self::Table(_) => TABLE,
             Self::PortStats(_) => PORT_STATS,
             Self::QueueStats(_) => QUEUE_STATS,

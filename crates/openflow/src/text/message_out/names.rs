@@ -87,8 +87,10 @@ pub(super) fn unknown(message: &Message<'_>) -> Option<ErrorCode> {
     match message {
         Message::Unknown { experimenter: Some((number, _)), .. } => Some(vendor(*number)),
         Message::Unknown { .. } => Some(ErrorCode::OFPBRC_BAD_TYPE),
+        Message::MultipartRequest(MultipartRequest::FlowCounts(_)) => Some(ErrorCode::OFPBRC_BAD_STAT),
         Message::MultipartRequest(MultipartRequest::Unknown { kind, body }) => Some(stat(*kind, body)),
         Message::MultipartReply(reply) => match &reply.body {
+            MultipartBody::FlowCounts(_) => Some(ErrorCode::OFPBRC_BAD_STAT),
             MultipartBody::Unknown { kind, body } => Some(stat(*kind, body)),
             _ => None,
         },
@@ -118,7 +120,7 @@ fn of_request(request: &MultipartRequest<'_>, v13: bool) -> Option<&'static str>
         MultipartRequest::FlowMonitor(_) => "OFPST_FLOW_MONITOR",
         MultipartRequest::IpfixBridge => "NXST_IPFIX_BRIDGE",
         MultipartRequest::IpfixFlow => "NXST_IPFIX_FLOW",
-        MultipartRequest::Unknown { .. } => return None,
+        MultipartRequest::FlowCounts(_) | MultipartRequest::Unknown { .. } => return None,
     })
 }
 
@@ -144,7 +146,7 @@ fn of_reply(body: &MultipartBody<'_>, v13: bool) -> Option<&'static str> {
         MultipartBody::FlowMonitor(_) => "OFPST_FLOW_MONITOR",
         MultipartBody::IpfixBridge(_) => "NXST_IPFIX_BRIDGE",
         MultipartBody::IpfixFlow(_) => "NXST_IPFIX_FLOW",
-        MultipartBody::Unknown { .. } => return None,
+        MultipartBody::FlowCounts(_) | MultipartBody::Unknown { .. } => return None,
     })
 }
 

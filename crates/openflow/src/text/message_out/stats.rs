@@ -46,6 +46,7 @@ pub(super) fn write_request(out: &mut Out<'_>, request: &MultipartRequest<'_>) -
         | MultipartRequest::TableDesc
         | MultipartRequest::IpfixBridge
         | MultipartRequest::IpfixFlow
+        | MultipartRequest::FlowCounts(_)
         | MultipartRequest::Unknown { .. } => Ok(()),
     }
 }
@@ -164,7 +165,9 @@ pub(super) fn write_reply(out: &mut Out<'_>, body: &MultipartBody<'_>, version: 
                 write_ipfix(out, &stats.0, 10)
             })
         }
-        MultipartBody::TableFeatures(_) | MultipartBody::Unknown { .. } => Ok(()),
+        MultipartBody::TableFeatures(_) | MultipartBody::FlowCounts(_) | MultipartBody::Unknown { .. } => {
+            Ok(())
+        }
     }
 }
 
