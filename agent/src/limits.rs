@@ -96,5 +96,8 @@ pub const DEBT_LAST: Duration = Duration::from_mins(5);
 pub const DEBTS_AT_ONCE: usize = 8;
 pub const DEBTS_OF_A_PLUGIN: usize = 2;
 
+/// An ADD waits this long for a database out of reach: a restart of it, or of the agent, takes well below a second.
+pub const OVSDB_PATIENCE: Duration = Duration::from_secs(2);
+
 /// STATUS gives vswitchd this long to carry out what was asked for before: one that is well needs milliseconds.
 pub const VSWITCHD_PATIENCE: Duration = Duration::from_secs(2);

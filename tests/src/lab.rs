@@ -257,6 +257,13 @@ impl Lab {
         must(self.ground.node.enter(link_names), "the node's links")
     }
 
+    /// Runs ip(8) on the node: `node_ip("link set dev br1 up")`.
+    #[track_caller]
+    pub fn node_ip(&self, words: &str) -> String {
+        let words: Vec<&str> = words.split(' ').collect();
+        must(self.ground.run("ip", &words), "the node")
+    }
+
     /// A sysctl of the node's namespace.
     #[track_caller]
     pub fn node_sysctl(&self, key: &str) -> String {

@@ -73,6 +73,33 @@ fn no_lie_gets_through_while_the_port_of_a_liar_is_deleted_and_comes_back() {
 }
 
 #[test]
+fn what_someone_does_to_the_host_end_of_a_pod_is_mended() {
+    let lab = Lab::usual();
+    let (pod, other) = (lab.pod("a").up(), lab.pod("b").up());
+    let port = pod.port();
+    let state = || pod.endpoint().state.and_then(|state| state.state);
+    for accident in ["alias someones", "down", "name lost"] {
+        if accident.starts_with("name") {
+            lab.node_ip(&format!("link set dev {port} down"));
+        }
+        lab.node_ip(&format!("link set dev {port} {accident}"));
+        if accident.starts_with("name") {
+            lab.eventually(MENDED_WITHIN_SECONDS, "the agent misses the host end", || match state() {
+                Some(State::Failed(failed)) if failed.stage() == Stage::Links => Ok(()),
+                other => Err(format!("{other:?}")),
+            });
+            lab.node_ip(&format!("link set dev lost name {port}"));
+        }
+        assert_reaches_again(&lab, &pod, other.v4());
+        lab.eventually(MENDED_WITHIN_SECONDS, "the agent is content", || match state() {
+            Some(State::Ready(_)) => Ok(()),
+            other => Err(format!("{accident}: {other:?}")),
+        });
+    }
+    lab.finish();
+}
+
+#[test]
 fn a_pod_whose_namespace_is_lost_is_shown_as_failed_until_del_frees_its_address() {
     let lab = Lab::usual();
     let (lost, other) = (lab.pod("lost").address("10.0.0.5/24").up(), lab.pod("other").up());

@@ -12,6 +12,8 @@ const NO_CONTAINER: u64 = 3;
 const BAD_ENVIRONMENT: u64 = 4;
 /// CNI: a key of the configuration is wrong.
 const BAD_CONFIG: u64 = 7;
+/// Ours: the guard could not be installed.
+const NO_GUARD: u64 = 103;
 /// CNI: try again later.
 const TRY_AGAIN: u64 = 11;
 /// CNI: STATUS, not available.
@@ -155,6 +157,29 @@ fn a_namespace_that_is_none_or_the_nodes_own_is_refused() {
     lab.cni(Verb::Add, &file).failed_with(NO_CONTAINER);
     assert_eq!(lab.node_links(), before);
     lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
+fn an_add_on_a_bridge_without_openflow_1_5_fails_at_once_and_says_what_to_do() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").place();
+    lab.switch().vsctl(&["set", "Bridge", "br1", "protocols=OpenFlow10"]).expect("old protocols");
+    lab.eventually(5, "the agent has noticed", || {
+        let status = lab.agent().status().map_err(|error| format!("{error:#}"))?;
+        let refused = status.bridges.into_iter().map(|bridge| bridge.refused).collect::<String>();
+        if refused.contains("OpenFlow 1.5") { Ok(()) } else { Err(refused) }
+    });
+    let answer = pod.add();
+    let complaint = answer.failed_with(NO_GUARD);
+    assert!(complaint.contains("protocols=OpenFlow10,OpenFlow15"), "{complaint}");
+    assert!(answer.took < lab.within_seconds(5), "{answer:?}");
+    lab.switch().vsctl(&["clear", "Bridge", "br1", "protocols"]).expect("all protocols");
+    lab.eventually(10, "an ADD succeeds again", || {
+        let again = pod.add();
+        if again.exit == Some(0) { Ok(()) } else { Err(format!("{again:?}")) }
+    });
+    pod.assert_reaches(lab.gateway_ips()[0]);
     lab.finish();
 }
 

@@ -10,7 +10,9 @@ use openflow::{Flow, FlowKey, OfPort};
 
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
-use crate::dataplane::flows::{Connection, DumpScope, FlowChanges, FlowEntry, in_port, is_foreign};
+use crate::dataplane::flows::{
+    ConnectError, Connection, DumpScope, FlowChanges, FlowEntry, in_port, is_foreign,
+};
 use crate::limits::READ_BACK;
 use crate::model::{EndpointId, Phase, Stage, StageError};
 use crate::plan::diff::diff;
@@ -23,6 +25,9 @@ enum Trouble {
     /// It will pass: a connection, a timeout, a setting.
     #[error("{0}")]
     NotNow(String),
+    /// It will pass when a person changes a setting: who waits for an ADD need not wait for that.
+    #[error("{0}")]
+    Misset(String),
     /// Somebody else programs this bridge.
     #[error("{0}")]
     NotOurs(String),
@@ -138,13 +143,13 @@ impl Reconciler {
             if let Err(trouble) = self.converge(pass, &bridge).await {
                 let why = trouble.to_string();
                 tracing::debug!(%bridge, %why, "flows not converged");
-                match trouble {
-                    Trouble::NotOurs(_) => self.refuse_endpoints(pass, &bridge, &why),
+                if matches!(trouble, Trouble::NotOurs(_) | Trouble::Misset(_)) {
+                    self.refuse_endpoints(pass, &bridge, &why);
+                }
+                if matches!(trouble, Trouble::NotNow(_) | Trouble::Misset(_)) {
                     // There may be flows of ours, though nobody lives there any more.
-                    Trouble::NotNow(_) => {
-                        self.tables.remember(&bridge);
-                        pass.unanswered.insert(bridge.clone());
-                    }
+                    self.tables.remember(&bridge);
+                    pass.unanswered.insert(bridge.clone());
                 }
                 for work in pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge) {
                     work.wait(Stage::Flows, why.clone());
@@ -158,6 +163,9 @@ impl Reconciler {
     async fn converge(&mut self, pass: &mut Pass, bridge: &str) -> Result<(), Trouble> {
         let epoch = match self.parts.switches.watch().borrow().get(bridge) {
             Some(Connection::Connected { epoch, .. }) => *epoch,
+            Some(Connection::Down { error, .. }) if matches!(**error, ConnectError::Version { .. }) => {
+                return Err(Trouble::Misset(chain(error)));
+            }
             Some(Connection::Down { error, .. }) => {
                 return Err(Trouble::NotNow(format!("bridge {bridge} is out of reach: {}", chain(error))));
             }

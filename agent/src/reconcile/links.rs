@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 
 use super::Reconciler;
 use super::pass::{Pass, Work};
-use crate::dataplane::links::{Ipv6Mode, LinkError, Links, Offloads, PodLinkSpec, VethSpec};
+use crate::dataplane::links::{HostVeth, Ipv6Mode, LinkError, Links, Offloads, PodLinkSpec, VethSpec};
 use crate::dataplane::netns::Netns;
 use crate::dataplane::ports::Bridge;
 use crate::limits::LINK_CONCURRENCY;
@@ -38,13 +38,24 @@ impl Reconciler {
                 Err(error) => self.fail(pass, &id, Stage::Links, StageError::Other(chain(&error))),
             }
         }
-        let mut lost = Vec::new();
+        let (mut lost, mut unmarked) = (Vec::new(), Vec::new());
         for (id, work) in &mut pass.works {
             let name = work.entry.endpoint.host_ifname();
-            let seen = pass.veths.get(&name).filter(|v| v.alias.as_deref() == Some(&id.alias()));
             let memory = self.memories.get_mut(id);
+            let bears_mark = |veth: &HostVeth| veth.alias.as_deref() == Some(&id.alias());
+            // One that was ours stays ours, whoever wrote over its mark.
+            let seen = pass.veths.get(&name).filter(|v| bears_mark(v) || memory.ifindex == Some(v.index.0));
+            // While an ADD is under way, what was seen may be older than the mark.
+            if work.entry.phase == Phase::Live && seen.is_some_and(|veth| !bears_mark(veth)) {
+                unmarked.push((id.clone(), name.clone()));
+            }
             match seen {
-                Some(veth) => memory.ifindex = Some(veth.index.0),
+                Some(veth) => {
+                    if work.entry.phase == Phase::Live {
+                        memory.succeed(Stage::Links);
+                    }
+                    memory.ifindex = Some(veth.index.0);
+                }
                 // The monitor may not have told of a link that was just made.
                 None if work.entry.phase == Phase::Live => memory.ifindex = None,
                 None => {}
@@ -60,6 +71,12 @@ impl Reconciler {
         }
         for (id, name) in lost {
             self.fail(pass, &id, Stage::Links, StageError::Other(format!("host veth {name} is gone")));
+        }
+        for (id, name) in unmarked {
+            tracing::warn!(endpoint = %id, link = %name, "somebody wrote over the mark of a host end, marking it again");
+            if let Err(error) = self.parts.links.mark(&name, &id.alias()).await {
+                pass.faults.insert(format!("host veth {name}"), chain(&error));
+            }
         }
         let backing_off: Vec<_> = pass.works.keys().cloned().collect();
         for id in backing_off {

@@ -1,8 +1,10 @@
 //! ADD: intent first, then the address, then wait for the reconciler, then the result; all of it withdrawn if the
 //! runtime does not get to know.
 
+use std::sync::Arc;
+
 use agent_api::cni::v1::{Start, Verb};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ipam::{Delegate, gone_error, held, run_of};
 use super::request::{Asked, check_mtu, with_addresses};
@@ -11,8 +13,9 @@ use crate::api::shim::{Gone, Shim};
 use crate::cni::ipam::allocated;
 use crate::cni::result::{Interface, Ip, Route};
 use crate::cni::{CniError, CniResult, Code, Version};
+use crate::dataplane::ports::Ovs;
 use crate::events::EventKind;
-use crate::limits::DEL_PATIENCE;
+use crate::limits::{DEL_PATIENCE, OVSDB_PATIENCE};
 use crate::model::{EndpointId, Entry, Generation, Ipam, Phase, StageError, State};
 use crate::store::{NewEntry, Remove, Reservation, StoreError};
 
@@ -88,7 +91,7 @@ async fn begin(
         withdraw(context, asked, start, entry.created, Reservation::AgentReleases).await;
     }
     wait_until_free(context, &asked.id, deadline).await?;
-    let ovs = context.ports.watch().borrow().clone();
+    let ovs = database(context).await;
     let endpoint = asked.endpoint(&context.config, &ovs, &start.netns)?;
     let ipam = match &asked.conf.head.ipam {
         None => None,
@@ -103,6 +106,14 @@ async fn begin(
     let entry = context.store.put(new).await.map_err(|error| store_error(&error))?;
     context.reconcile.hold(asked.id.clone(), entry.created, asked.netns.clone()).await;
     Ok(Begun::New(entry.created))
+}
+
+/// What is known of OVSDB; right after a start of the agent or of the database it is given a moment to be reached.
+async fn database(context: &Context) -> Arc<Ovs> {
+    let mut watch = context.ports.watch();
+    drop(timeout(OVSDB_PATIENCE, watch.wait_for(|ovs| ovs.is_current())).await);
+    let ovs = watch.borrow();
+    Arc::clone(&ovs)
 }
 
 /// Addresses, then the data plane; the result as the runtime gets it.
@@ -171,10 +182,12 @@ async fn wait_until_free(context: &Context, id: &EndpointId, deadline: Instant) 
     match timeout_at(deadline.min(Instant::now() + DEL_PATIENCE), free).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) => Err(CniError::new(Code::TRY_AGAIN, "the agent is stopping")),
-        Err(_) => Err(CniError::new(
-            Code::TRY_AGAIN,
-            "a former attachment of this interface is still being removed",
-        )),
+        Err(_) => {
+            let debt = context.store.intent().debts.get(id).map(|ipam| ipam.plugin.clone());
+            let why = debt.map(|plugin| format!("IPAM plugin {plugin} has not taken its address back yet"));
+            let msg = "a former attachment of this interface is still being removed";
+            Err(CniError::new(Code::TRY_AGAIN, msg).because(why.unwrap_or_default()))
+        }
     }
 }
 
@@ -228,11 +241,7 @@ async fn withdraw(
 }
 
 /// The entry that this call made, or the news that a DEL took it.
-fn current(
-    context: &Context,
-    id: &EndpointId,
-    created: Generation,
-) -> Result<std::sync::Arc<Entry>, CniError> {
+fn current(context: &Context, id: &EndpointId, created: Generation) -> Result<Arc<Entry>, CniError> {
     let intent = context.store.intent();
     intent.endpoints.get(id).filter(|e| e.created == created).cloned().ok_or_else(withdrawn)
 }

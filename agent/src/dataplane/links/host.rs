@@ -33,6 +33,15 @@ impl Links {
         missing(ifname, self.netlink.change(&operation, message, 0).await)
     }
 
+    /// Writes the alias of a host end, by which it is known as ours.
+    pub async fn mark(&self, ifname: &str, alias: &str) -> Result<(), LinkError> {
+        let mut message = LinkMessage::default();
+        message.attributes =
+            vec![LinkAttribute::IfName(ifname.to_owned()), LinkAttribute::IfAlias(alias.to_owned())];
+        let operation = format!("RTM_SETLINK {ifname} alias");
+        missing(ifname, self.netlink.change(&operation, RouteNetlinkMessage::SetLink(message), 0).await)
+    }
+
     /// Removes the pair. Missing is success; a link of that name with another alias is left alone.
     ///
     /// On a thread of its own: the kernel takes 17 ms (measured), and others' links need not wait for it.
