@@ -50,12 +50,7 @@ fn assert_nobody_notices(lab: &Lab, [a, b, liar]: [&Pod<'_>; 3], version: &str) 
     };
     let lies = hostile(Identity::of(liar), Identity::of(b), gateway(lab));
     let (mouth, wires, over) = (liar.wire(), [b.wire(), lab.gateway().wire()], AtomicBool::new(false));
-    let untouched = a.ping_stream(b.v4(), interval);
-    thread::sleep(STREAM);
-    let untouched = untouched.stop().expect("a stream");
-
-    let stream = a.ping_stream(b.v4(), interval);
-    thread::scope(|scope| {
+    let (untouched, upgraded) = thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 for lie in &lies {
@@ -64,13 +59,18 @@ fn assert_nobody_notices(lab: &Lab, [a, b, liar]: [&Pod<'_>; 3], version: &str) 
                 thread::sleep(VOLLEY);
             }
         });
+        let stream = a.ping_stream(b.v4(), interval);
+        thread::sleep(STREAM);
+        let untouched = stream.stop().expect("a stream");
+        let stream = a.ping_stream(b.v4(), interval);
         thread::sleep(STREAM / 4);
         lab.agent().reconfigure(version).expect("another configuration");
         lab.agent().restart().expect("the other version");
         thread::sleep(STREAM / 2);
+        let upgraded = stream.stop().expect("a stream");
         over.store(true, Ordering::Relaxed);
+        (untouched, upgraded)
     });
-    let upgraded = stream.stop().expect("a stream");
     e2e::note(&format!("without the upgrade {untouched:?}, with it {upgraded:?}"));
     assert!(upgraded.lost() <= untouched.lost(), "{untouched:?}, but with the upgrade {upgraded:?}");
     for wire in &wires {
