@@ -35,6 +35,7 @@ const NLM_F_REQUEST_ACK: u16 = 0x5;
 const TC_H_CLSACT: u32 = 0xffff_fff1;
 const TC_H_INGRESS: u32 = 0xffff_fff2;
 const TC_H_EGRESS: u32 = 0xffff_fff3;
+const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_ID: u16 = 11;
 /// The upper bits of an attribute's type are flags.
@@ -57,14 +58,16 @@ pub(crate) fn remove_empty_qdisc(ifindex: u32) -> Result<(), Error> {
     if !dump(ifindex, true)?.is_empty() || !dump(ifindex, false)?.is_empty() {
         return Ok(());
     }
-    let removed = socket_with(&request(RTM_DELQDISC, NLM_F_REQUEST_ACK, ifindex, TC_H_CLSACT))
+    // Named, so that a qdisc of another kind which took its place is left alone.
+    let kind = [&12u16.to_ne_bytes()[..], &TCA_KIND.to_ne_bytes(), b"clsact\0\0"].concat();
+    let removed = socket_with(&request(RTM_DELQDISC, NLM_F_REQUEST_ACK, ifindex, TC_H_CLSACT, &kind))
         .and_then(|fd| take_answers(&fd, &mut Vec::new()));
     removed.map_err(|source| Error::Filters { operation: "removing the qdisc of", ifindex, source })
 }
 
 fn ask(ifindex: u32, ingress: bool) -> io::Result<Vec<Filter>> {
     let parent = if ingress { TC_H_INGRESS } else { TC_H_EGRESS };
-    let fd = socket_with(&request(RTM_GETTFILTER, NLM_F_REQUEST_DUMP, ifindex, parent))?;
+    let fd = socket_with(&request(RTM_GETTFILTER, NLM_F_REQUEST_DUMP, ifindex, parent, &[]))?;
     let mut filters = Vec::new();
     take_answers(&fd, &mut filters)?;
     Ok(filters)
@@ -89,8 +92,8 @@ fn take_answers(fd: &OwnedFd, filters: &mut Vec<Filter>) -> io::Result<()> {
     }
 }
 
-fn request(kind: u16, flags: u16, ifindex: u32, parent: u32) -> Vec<u8> {
-    let len = u32::try_from(NLMSGHDR_LEN + TCMSG_LEN).unwrap_or(0);
+fn request(kind: u16, flags: u16, ifindex: u32, parent: u32, attributes: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(NLMSGHDR_LEN + TCMSG_LEN + attributes.len()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(NLMSGHDR_LEN + TCMSG_LEN);
     bytes.extend(len.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
@@ -101,6 +104,7 @@ fn request(kind: u16, flags: u16, ifindex: u32, parent: u32) -> Vec<u8> {
     bytes.extend([0; 4]); // handle
     bytes.extend(parent.to_ne_bytes());
     bytes.extend([0; 4]); // info
+    bytes.extend(attributes);
     bytes
 }
 
@@ -234,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_request_is_as_long_as_it_says() {
-        let bytes = request(RTM_GETTFILTER, NLM_F_REQUEST_DUMP, 7, TC_H_INGRESS);
+        let bytes = request(RTM_GETTFILTER, NLM_F_REQUEST_DUMP, 7, TC_H_INGRESS, &[]);
         assert_eq!((bytes.len(), bytes[..4].to_vec()), (36, 36u32.to_ne_bytes().to_vec()));
     }
 }

@@ -75,6 +75,11 @@ impl Bpf {
         Ok(self.described(ifindex, attached, attached.foreign_any))
     }
 
+    /// Makes room for OVS' policing on a device, if our programs do not hang by clsact there.
+    pub fn vacate(&self, ifindex: u32) -> Result<(), Error> {
+        self.hooks.vacate(ifindex)
+    }
+
     /// How the programs hang there now; `None` if one of them is gone.
     pub fn inspect(&self, ifindex: u32, ifname: &str) -> Result<Option<Attached>, Error> {
         let from = self.hooks.inspect(Role::FromPod, ifindex, ifname)?;

@@ -21,6 +21,8 @@ pub struct Order {
     /// The programs are believed to hang there: they are hung again only if they do not.
     pub known: bool,
     pub haste: Haste,
+    /// Open vSwitch is to police the port, and a clsact qdisc would be in its way.
+    pub policed: bool,
 }
 
 /// What came of an order.
@@ -62,7 +64,7 @@ impl Worker {
     /// Works until the reconciler's end is dropped. Blocks its thread.
     pub fn run(mut self) {
         while let Some(order) = self.orders.blocking_recv() {
-            let attached = hang(&self.bpf, &order).map_err(|error| chain(&error));
+            let attached = carry_out(&self.bpf, &order).map_err(|error| chain(&error));
             let outcome = Outcome { ifindex: order.ifindex, attached };
             if self.outcomes.blocking_send(outcome).is_err() {
                 return;
@@ -71,9 +73,16 @@ impl Worker {
     }
 }
 
+fn carry_out(bpf: &Bpf, order: &Order) -> Result<Attached, ebpf::Error> {
+    let attached = hang(bpf, order)?;
+    if order.policed && attached.for_good {
+        bpf.vacate(order.ifindex)?;
+    }
+    Ok(attached)
+}
+
 /// Looks at the programs where they are known to hang, and hangs them where they do not, or not for good.
-fn hang(bpf: &Bpf, order: &Order) -> Result<Attached, ebpf::Error> {
-    let Order { ifindex, ifname, known, haste } = order;
+fn hang(bpf: &Bpf, Order { ifindex, ifname, known, haste, .. }: &Order) -> Result<Attached, ebpf::Error> {
     if !known {
         return bpf.attach(*ifindex, ifname, *haste);
     }

@@ -15,7 +15,7 @@ use crate::dataplane::bpf::{Bpf, Haste};
 use crate::dataplane::hooks::{Order, Outcome};
 use crate::dataplane::links::HostVeths;
 use crate::limits::{INSPECT, SETTLE_AFTER, SETTLE_PAUSE};
-use crate::model::{EndpointId, Mac, Phase, Stage, StageError};
+use crate::model::{EndpointId, Mac, Obstacle, Phase, Stage, StageError};
 use crate::plan::accel;
 use crate::plan::bpf::{self as plan, Gateway, Tables};
 use crate::plan::diff::diff;
@@ -84,7 +84,7 @@ impl Reconciler {
             let looked_at = known && pass.now < memory.inspected + INSPECT;
             let asked = memory.hooks_asked == Some(ifindex);
             if !(early || looked_at || asked || memory.backs_off(Stage::Bpf, pass.now)) {
-                self.order(&id, ifindex, known, Haste::AtOnce);
+                self.order(pass, &id, ifindex, known, Haste::AtOnce);
             }
         }
         self.settle_programs(pass);
@@ -106,12 +106,14 @@ impl Reconciler {
         let paused = pass.now < self.settled_at + SETTLE_PAUSE;
         if !(adding || asked || paused || !pass.intent.removals.is_empty()) {
             self.settled_at = pass.now;
-            self.order(&id, ifindex, true, Haste::ForGood);
+            self.order(pass, &id, ifindex, true, Haste::ForGood);
         }
     }
 
-    fn order(&mut self, id: &EndpointId, ifindex: u32, known: bool, haste: Haste) {
-        if self.parts.hooks.ask(Order { ifindex, ifname: id.host_ifname(), known, haste }) {
+    fn order(&mut self, pass: &Pass, id: &EndpointId, ifindex: u32, known: bool, haste: Haste) {
+        let ifname = id.host_ifname();
+        let policed = database::port_blockers(&pass.ovs, &ifname).contains(&Obstacle::Policing);
+        if self.parts.hooks.ask(Order { ifindex, ifname, known, haste, policed }) {
             self.memories.get_mut(id).hooks_asked = Some(ifindex);
         }
     }

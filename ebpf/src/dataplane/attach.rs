@@ -4,7 +4,8 @@
 //! priority and handle is replaced in place. Devices are looked up in the caller's netns, which is the
 //! host's.
 //!
-//! A clsact qdisc goes with the last filter in it: while it is there, Open vSwitch cannot police the device.
+//! A clsact qdisc that was made here stays when our filter goes: removing one stops the queues of a device that is up for
+//! some milliseconds (`qdisc_graft`, Linux 6.18). [`Hooks::vacate`] does it where somebody needs the place.
 
 use std::{
     fs, io,
@@ -113,6 +114,12 @@ impl Hooks {
             }
         }
         Ok(())
+    }
+
+    /// Removes the clsact qdisc of a device if nothing is left in it: while it is there, Open vSwitch cannot police the
+    /// device. Frames on their way to the device are lost for some milliseconds.
+    pub fn vacate(&self, ifindex: u32) -> Result<(), Error> {
+        filters::remove_empty_qdisc(ifindex)
     }
 
     /// What is attached according to the pins: for collecting what an earlier agent left.
@@ -263,11 +270,7 @@ impl Hooks {
                 _ => {}
             }
         }
-        remove(&self.pins.clsact_mark(ifindex, role), |p| fs::remove_dir(p))?;
-        match present_name(ifindex, ifname) {
-            Some(_) => filters::remove_empty_qdisc(ifindex),
-            None => Ok(()),
-        }
+        remove(&self.pins.clsact_mark(ifindex, role), |p| fs::remove_dir(p))
     }
 }
 

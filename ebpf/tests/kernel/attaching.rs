@@ -187,6 +187,7 @@ fn detaching_leaves_nothing_behind() {
                 assert_eq!(dataplane.hooks.inspect(role, pod.ifindex, &pod.ifname).unwrap(), None);
             }
             assert_eq!(dataplane.hooks.attachments().unwrap(), []);
+            dataplane.hooks.vacate(pod.ifindex).unwrap();
             assert!(!run("tc", &format!("qdisc show dev {}", pod.ifname)).contains("clsact"));
             dataplane.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
             assert_eq!(dataplane.counters(0).unwrap().dropped(Reason::Unbound), 0);
