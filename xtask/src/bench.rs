@@ -19,7 +19,7 @@ use crate::vm::{Accel, Guest, Outcome};
 const DEADLINE: Duration = Duration::from_mins(10);
 const GUEST_DEADLINE: Duration = Duration::from_mins(30);
 
-/// Measures latency, ADD, the agent, the watch and the codec, each beside its floor in the same run
+/// Measures latency, ADD, the agent, the programs, the watch and the codec, each beside its floor in the same run
 ///
 /// Prints one table each and writes the samples to target/bench. Needs root and a machine with nothing else to do.
 #[derive(clap::Args)]
@@ -42,6 +42,8 @@ enum What {
     Add,
     /// Memory and idle processor time of the agent
     Agent,
+    /// Nanoseconds a frame on every path through the TC programs
+    Guard,
     /// How soon a conflict is told of
     Notice,
     /// The codec on 100,000 flows: needs neither root nor set-up
@@ -54,6 +56,7 @@ impl What {
             Self::Latency => "latency",
             Self::Add => "add",
             Self::Agent => "agent",
+            Self::Guard => "guard",
             Self::Notice => "notice",
             Self::Openflow => "openflow",
         }

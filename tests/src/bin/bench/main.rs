@@ -1,12 +1,13 @@
 //! The benchmarks: each figure beside its floor or peer, both taken in turn in the same run, in a lab.
 //!
-//! `bench add|agent|notice|latency`. Prints one Markdown table, and with `--json FILE` writes the samples too. What is
+//! `bench add|agent|guard|notice|latency`. Prints one Markdown table, and with `--json FILE` writes the samples too. What is
 //! measured stands in the module of that name; nothing here decides whether a figure is good.
 #![expect(clippy::print_stdout, reason = "a terminal program: its result is a table")]
 
 mod add;
 mod agent;
 mod floor;
+mod guard;
 mod latency;
 mod notice;
 mod samples;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use samples::Row;
 
-const USAGE: &str = "usage: bench add|agent|notice|latency [--json FILE]";
+const USAGE: &str = "usage: bench add|agent|guard|notice|latency [--json FILE]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let measure: fn() -> Result<Vec<Row>> = match what {
         "add" => add::measure,
         "agent" => agent::measure,
+        "guard" => guard::measure,
         "notice" => notice::measure,
         "latency" => latency::measure,
         _ => {
