@@ -118,7 +118,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 /// Every pod's programs hang by TCX.
 fn settled(lab: &Lab) -> Result<(), String> {
     let endpoints = lab.agent().endpoints().map_err(|error| format!("{error:#}"))?;
-    let hooks: Vec<_> = endpoints.iter().map(|one| one.guard.as_ref().map(|g| g.ebpf())).collect();
+    let hooks: Vec<_> = endpoints.iter().map(|one| one.guard.as_ref().map(control::Guard::ebpf)).collect();
     let good = hooks.iter().all(|hook| *hook == Some(control::BpfHook::Tcx));
     if good { Ok(()) } else { Err(format!("{hooks:?}")) }
 }
