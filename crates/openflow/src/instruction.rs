@@ -186,7 +186,11 @@ impl<'a> InstructionsRef<'a> {
                 Instruction::Apply(actions) if w.version() < Version::V15 => apply_before_15(w, actions)?,
                 Instruction::Meter(id) if w.version() == Version::V15 => meter = Some(id),
                 Instruction::Apply(actions) => apply_after_meter(w, meter.take(), actions)?,
-                other => other.write(w)?,
+                other => {
+                    // A meter without actions stands where actions would.
+                    apply_after_meter(w, meter.take(), ActionsRef::default())?;
+                    other.write(w)?;
+                }
             }
         }
         apply_after_meter(w, meter, ActionsRef::default())
