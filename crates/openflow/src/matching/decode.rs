@@ -130,12 +130,12 @@ struct Context {
     explicit_ethernet: bool,
     /// A packet type other than Ethernet.
     other_packet_type: Option<u32>,
-    eth_type: Option<u128>,
+    eth_type: Option<u32>,
     vlan_tagged: bool,
     later_fragment: bool,
-    ip_proto: Option<u128>,
-    icmp_type: Option<u128>,
-    icmp_code: u128,
+    ip_proto: Option<u32>,
+    icmp_type: Option<u32>,
+    icmp_code: u32,
     ct_valid: bool,
 }
 
@@ -160,39 +160,50 @@ impl Context {
     }
 
     fn remember(&mut self, field: Field, value: u128, mask: u128) {
+        // None of the fields that matter has more than 32 bits.
+        let number = u32::try_from(value).unwrap_or(u32::MAX);
         match field {
             Field::PacketType if value == 0 => self.explicit_ethernet = true,
-            Field::PacketType => self.other_packet_type = u32::try_from(value).ok(),
-            Field::EthType => self.eth_type = Some(value),
+            Field::PacketType => self.other_packet_type = Some(number),
+            Field::EthType => self.eth_type = Some(number),
             Field::VlanVid | Field::VlanTci => self.vlan_tagged = value & 0x1000 != 0,
             Field::IpFrag => self.later_fragment = value & 2 != 0,
-            Field::IpProto => self.ip_proto = Some(value),
-            Field::Icmpv6Type => self.icmp_type = Some(value),
-            Field::Icmpv6Code => self.icmp_code = value,
+            Field::IpProto => self.ip_proto = Some(number),
+            Field::Icmpv6Type => self.icmp_type = Some(number),
+            Field::Icmpv6Code => self.icmp_code = number,
             Field::CtState => self.ct_valid = ct_valid(value, mask),
             _ => {}
         }
     }
 
     /// The Ethernet type, or the type of a packet that is not Ethernet but in the Ethertype namespace.
-    fn network_type(&self) -> Option<u128> {
+    fn network_type(&self) -> Option<u32> {
         match self.other_packet_type {
-            Some(packet_type) if packet_type >> 16 == 1 => Some(u128::from(packet_type & 0xffff)),
+            Some(packet_type) if packet_type >> 16 == 1 => Some(packet_type & 0xffff),
             Some(_) => None,
             None => self.eth_type,
         }
     }
 
+    #[inline]
     fn allows(&self, prereq: Prereq) -> bool {
-        let eth = self.network_type();
-        let ip = matches!(eth, Some(0x0800 | 0x86dd));
-        let proto = if ip { self.ip_proto } else { None };
-        let transport = |number: u128| proto == Some(number) && !self.later_fragment;
-        let icmp6 = proto == Some(58) && eth == Some(0x86dd);
-        let nd = |kind: u128| icmp6 && self.icmp_type == Some(kind) && self.icmp_code == 0;
         match prereq {
             Prereq::None => true,
             Prereq::Ethernet => self.other_packet_type.is_none(),
+            _ => self.allows_inside(prereq),
+        }
+    }
+
+    /// Of what is inside an Ethernet packet.
+    fn allows_inside(&self, prereq: Prereq) -> bool {
+        let eth = self.network_type();
+        let ip = matches!(eth, Some(0x0800 | 0x86dd));
+        let proto = if ip { self.ip_proto } else { None };
+        let transport = |number: u32| proto == Some(number) && !self.later_fragment;
+        let icmp6 = proto == Some(58) && eth == Some(0x86dd);
+        let nd = |kind: u32| icmp6 && self.icmp_type == Some(kind) && self.icmp_code == 0;
+        match prereq {
+            Prereq::None | Prereq::Ethernet => true,
             Prereq::Arp => matches!(eth, Some(0x0806 | 0x8035)),
             Prereq::VlanVid => self.vlan_tagged,
             Prereq::Mpls => matches!(eth, Some(0x8847 | 0x8848)),
