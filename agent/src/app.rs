@@ -4,6 +4,8 @@
 //! and the spool before "ready". A task that ends before it was told to ends the process: a supervisor restarts it,
 //! and a restart is an ordinary event.
 
+mod cluster;
+
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -24,11 +26,13 @@ use crate::dataplane::netns::{Netns, ProcRoot};
 use crate::dataplane::{flows, hooks, ports};
 use crate::events::Events;
 use crate::health::{self, Readiness};
-use crate::limits::DRAIN;
-use crate::observe::drops::Reader;
+use crate::install;
+use crate::kube::Cluster;
+use crate::observe;
+use crate::observe::drops::{Drops, Reader};
 use crate::probe::driver;
 use crate::reconcile::{Parts, Reconciler};
-use crate::store::{self, Ledger, Store};
+use crate::store::{self, Ledger, Store, StoreHandle};
 
 const DEFAULT_CONFIG: &str = "/etc/underpass/agent.toml";
 
@@ -52,6 +56,16 @@ pub fn health(args: &Args, ready: bool) -> anyhow::Result<()> {
     runtime.block_on(api::ask_health(&config.socket(), ready))
 }
 
+/// `underpass-agent uninstall`: for the chart.
+pub fn uninstall(args: &Args) -> anyhow::Result<()> {
+    let config = load(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let cluster = Cluster::join(&config.kubernetes)?.context("this is no pod of a cluster")?;
+        Ok(cluster.uninstall().await?)
+    })
+}
+
 /// Shows a fatal error with its causes.
 #[expect(clippy::print_stderr, reason = "the last words of the process; logging may not have begun")]
 pub fn complain(error: &anyhow::Error) {
@@ -59,11 +73,11 @@ pub fn complain(error: &anyhow::Error) {
 }
 
 async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
+    let cluster = Cluster::join(&config.kubernetes).context("taking part in the cluster")?;
     make_private(&config.run_dir)?;
     make_private(&config.bpf_dir).context("setting up eBPF: is a bpffs mounted there?")?;
     let _locks = health::lock(&config.run_dir, &config.bpf_dir).await?;
-    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
-    let boot_id = boot_id.trim().to_owned();
+    let boot_id = boot_id()?;
     let stop = CancellationToken::new();
     let readiness = Readiness::default();
     let events = Events::default();
@@ -123,6 +137,15 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tasks.spawn(named("questions", question_runner.run()));
     let (drop_reader, drops) = Reader::new(bpf.drops()?)?;
     tasks.spawn(named("drops", drop_reader.run(stop.child_token())));
+    let watched = (drops.clone(), store_handle.clone(), events.clone());
+    observe(&mut tasks, watched, cluster.clone(), &stop);
+    let leaving = cluster::Leaving {
+        config: Arc::clone(&config),
+        cluster: cluster.clone(),
+        store: store_handle.clone(),
+        reconcile: reconcile_handle.clone(),
+        ovs: ports_handle.watch(),
+    };
     let context = api::Context {
         config: Arc::clone(&config),
         store: store_handle,
@@ -141,28 +164,46 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         plugins: api::PluginVersions::default(),
         started: crate::clock::boottime(),
     };
-    let debts = context.clone();
-    tasks.spawn(named("debts", async move { api::pay_debts(debts).await }));
+    install::plugin(&config.install).context("installing the plugin")?;
+    let arrival = cluster::arrive(Arc::clone(&config), cluster, context.ports.watch());
     let calls = context.calls.clone();
-    let socket = config.socket();
+    open_socket(&mut tasks, context, &stop).await?;
+    tasks.spawn(named("arrival", arrival));
+
+    let outcome = until_stopped(&mut tasks).await;
+    readiness.set_stopping();
+    health::notify("STOPPING=1");
+    leaving.drain(&calls, outcome.is_ok()).await;
+    stop.cancel();
+    // What is in the kernel and on the switch stays: the guard holds without the agent.
+    fs::remove_file(config.socket()).ok();
+    tasks.shutdown().await;
+    outcome
+}
+
+/// Names this boot of the kernel.
+fn boot_id() -> anyhow::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
+    Ok(id.trim().to_owned())
+}
+
+/// Binds the socket, works off the spool, and only then is ready.
+async fn open_socket(
+    tasks: &mut JoinSet<&'static str>,
+    context: api::Context,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let (socket, readiness) = (context.config.socket(), context.readiness.clone());
+    let (debts, spooler) = (context.clone(), context.clone());
+    tasks.spawn(named("debts", async move { api::pay_debts(debts).await }));
     let server = api::bind(&socket).context("binding the agent's socket")?;
-    let spooler = context.clone();
     tasks.spawn(named("api", api::serve(server, context, stop.child_token())));
     api::drain_spool(&spooler).await;
     tasks.spawn(named("spool", api::watch_spool(spooler)));
     readiness.set_ready();
     health::notify("READY=1");
     tracing::info!(socket = %socket.display(), "ready");
-
-    let outcome = until_stopped(&mut tasks).await;
-    readiness.set_stopping();
-    health::notify("STOPPING=1");
-    calls.drain(DRAIN).await;
-    stop.cancel();
-    // What is in the kernel and on the switch stays: the guard holds without the agent.
-    fs::remove_file(&socket).ok();
-    tasks.shutdown().await;
-    outcome
+    Ok(())
 }
 
 /// The door to the kernel's links, and what is there.
@@ -178,6 +219,21 @@ async fn connect_links(
     let watched = links.clone();
     tasks.spawn(named("link monitor", async move { match monitor::run(watched, veths_out).await {} }));
     Ok((links, veths))
+}
+
+/// Who looks at what happens, and tells of it.
+fn observe(
+    tasks: &mut JoinSet<&'static str>,
+    (drops, store, events): (Drops, StoreHandle, Events),
+    cluster: Option<Cluster>,
+    stop: &CancellationToken,
+) {
+    let offenders = observe::offenders::run(drops, store.clone(), events.clone(), stop.child_token());
+    tasks.spawn(named("offenders", offenders));
+    if let Some(cluster) = cluster {
+        let told = observe::cluster::run(cluster, events, store, stop.child_token());
+        tasks.spawn(named("events for the cluster", told));
+    }
 }
 
 /// Waits for a signal, or for a task that should not have ended.

@@ -33,4 +33,8 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// In a cluster: delete the agents' DaemonSet and wait until every agent has left its node.
+    ///
+    /// For the chart, before it takes the agents' rights away.
+    Uninstall,
 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub accel: Accel,
     pub max_endpoints: u32,
     pub log: Log,
+    pub kubernetes: Kubernetes,
+    pub install: Install,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +101,40 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// The agent's part in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kubernetes {
+    pub enabled: InCluster,
+    /// Name of this node; else `$NODE_NAME`.
+    pub node: Option<String>,
+    /// Namespace and name of the DaemonSet that runs the agent: when it is gone, so is the agent for good.
+    pub daemonset: Option<(String, String)>,
+    /// Key of a taint that is taken off the node once the agent is ready.
+    pub startup_taint: Option<String>,
+    /// Whether bridges become resources of the node, under ovs-cni's names.
+    pub resources: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InCluster {
+    /// In a pod that has a service account.
+    Auto,
+    Yes,
+    No,
+}
+
+/// What the agent puts on its node, and takes away when it leaves for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// Where the plugin goes; `None`: nowhere, somebody else installs it.
+    pub bin_dir: Option<PathBuf>,
+    /// The names under which it goes there.
+    pub names: Vec<String>,
+    /// The CNI configuration that is put into `conf_dir` under its own name; `None`: none.
+    pub conf: Option<PathBuf>,
+    pub conf_dir: PathBuf,
 }
 
 /// One thing wrong with the configuration.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::limits::EVENTS;
-use crate::model::EndpointId;
+use crate::model::{EndpointId, GatewayKey, Pod};
 
 /// One thing that an operator would want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +17,38 @@ pub struct Event {
     /// On the boot clock.
     pub at: Duration,
     pub kind: EventKind,
-    /// The endpoint it is about; none for gateways and bridges.
-    pub endpoint: Option<EndpointId>,
+    pub subject: Subject,
     /// One sentence.
     pub text: String,
+}
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Its pod where the intent may not tell it (any more).
+    Endpoint(EndpointId, Option<Pod>),
+    Gateway(GatewayKey),
+}
+
+impl Subject {
+    pub fn endpoint(&self) -> Option<&EndpointId> {
+        match self {
+            Self::Endpoint(id, _) => Some(id),
+            Self::Gateway(_) => None,
+        }
+    }
+}
+
+impl From<&EndpointId> for Subject {
+    fn from(id: &EndpointId) -> Self {
+        Self::Endpoint(id.clone(), None)
+    }
+}
+
+impl From<&GatewayKey> for Subject {
+    fn from(key: &GatewayKey) -> Self {
+        Self::Gateway(key.clone())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +62,7 @@ pub enum EventKind {
     GatewayBack,
     GatewayMacChanged,
     GatewayDuplicate,
+    GuardDrops,
 }
 
 impl EventKind {
@@ -48,6 +77,7 @@ impl EventKind {
             Self::GatewayBack => "GatewayBack",
             Self::GatewayMacChanged => "GatewayMacChanged",
             Self::GatewayDuplicate => "GatewayDuplicate",
+            Self::GuardDrops => "GuardDrops",
         }
     }
 
@@ -72,10 +102,9 @@ impl Default for Events {
 
 impl Events {
     /// Records and logs.
-    pub fn record(&self, kind: EventKind, endpoint: Option<&EndpointId>, text: impl Into<String>) {
-        let event =
-            Event { at: crate::clock::boottime(), kind, endpoint: endpoint.cloned(), text: text.into() };
-        let about = endpoint.map(ToString::to_string);
+    pub fn record(&self, kind: EventKind, subject: impl Into<Subject>, text: impl Into<String>) {
+        let event = Event { at: crate::clock::boottime(), kind, subject: subject.into(), text: text.into() };
+        let about = event.subject.endpoint().map(ToString::to_string);
         if kind.is_trouble() {
             tracing::warn!(event = kind.name(), about, "{}", event.text);
         } else {

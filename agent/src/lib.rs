@@ -28,6 +28,9 @@
 //! | `api::CallRunner` ×2 | CNI calls under way; streams of the control service | `mpsc` of futures | – |
 //! | `api::pay_debts` | IPAM plugins that the agent runs itself | `watch<Arc<Intent>>` | requests to the store |
 //! | `api::watch_spool` | the spool's files | a timer | requests to the store |
+//! | `observe::offenders::run` | who offends how often | `broadcast` of drops | events |
+//! | `observe::cluster::run` | the ration of Kubernetes Events | `broadcast` of events | Events, in a cluster |
+//! | `app::cluster::arrive` | what stands on the node while the agent does | | CNI configuration, Node |
 //!
 //! Tasks are spawned in [`app`] alone. The rules that hold everywhere stand in `ARCHITECTURE.md`.
 
@@ -42,6 +45,8 @@ pub mod config;
 pub mod dataplane;
 pub mod events;
 pub mod health;
+pub mod install;
+pub mod kube;
 pub mod limits;
 pub mod model;
 pub mod observe;

@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         Some(Command::Check) => app::check(&args),
         Some(Command::Health { ready }) => app::health(&args, *ready),
+        Some(Command::Uninstall) => app::uninstall(&args),
         None => app::run(&args),
     };
     match outcome {

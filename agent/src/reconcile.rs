@@ -17,6 +17,7 @@ mod bpf;
 mod database;
 mod flows;
 mod gate;
+mod leave;
 mod links;
 mod memory;
 mod pass;
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -53,10 +54,14 @@ pub(crate) use database::uplinks;
 /// A namespace handed over for an attachment.
 type Hold = (EndpointId, Generation, Netns);
 
+/// A request to leave for good; what went wrong is answered.
+type Leave = oneshot::Sender<Vec<String>>;
+
 /// The door to the reconciler.
 #[derive(Clone)]
 pub struct ReconcileHandle {
     holds: mpsc::Sender<Hold>,
+    leaves: mpsc::Sender<Leave>,
     status: watch::Receiver<Arc<Status>>,
 }
 
@@ -66,6 +71,17 @@ impl ReconcileHandle {
         if self.holds.send((id, created, netns)).await.is_err() {
             tracing::debug!("the reconciler has ended");
         }
+    }
+
+    /// Takes the guard off for good: flows first, then programs; pods stay connected. No pass follows. Gives what went
+    /// wrong.
+    pub async fn leave(&self) -> Vec<String> {
+        let (done, left) = oneshot::channel();
+        let gone = || vec!["the reconciler has ended".to_owned()];
+        if self.leaves.send(done).await.is_err() {
+            return gone();
+        }
+        left.await.unwrap_or_else(|_| gone())
     }
 
     pub fn status(&self) -> Arc<Status> {
@@ -98,6 +114,7 @@ pub struct Parts {
 pub struct Reconciler {
     parts: Parts,
     holds: mpsc::Receiver<Hold>,
+    leaves: mpsc::Receiver<Leave>,
     publish: watch::Sender<Arc<Status>>,
     intent: watch::Receiver<Arc<Intent>>,
     ovs: watch::Receiver<Arc<Ovs>>,
@@ -121,9 +138,12 @@ pub struct Reconciler {
 impl Reconciler {
     pub fn new(parts: Parts) -> (Self, ReconcileHandle) {
         let (holds, held) = mpsc::channel(HOLD_QUEUE);
+        // Asked once, at the end.
+        let (leaves, leaving) = mpsc::channel(1);
         let (publish, status) = watch::channel(Arc::default());
         let reconciler = Self {
             holds: held,
+            leaves: leaving,
             publish,
             intent: parts.store.watch(),
             ovs: parts.ports.watch(),
@@ -139,7 +159,7 @@ impl Reconciler {
             is_ours: false,
             parts,
         };
-        (reconciler, ReconcileHandle { holds, status })
+        (reconciler, ReconcileHandle { holds, leaves, status })
     }
 
     /// Passes until `stop`. Every arm of the `select!` is cancel-safe: nothing is taken from a channel and then lost.
@@ -147,8 +167,14 @@ impl Reconciler {
         let mut connections = self.parts.switches.watch();
         let mut disturbed = self.parts.switches.disturbed();
         let mut lease = tokio::time::interval(self.parts.config.accel.renew);
+        let mut asked_to_leave: Option<Leave> = None;
         loop {
             self.take();
+            if let Some(done) = asked_to_leave.take() {
+                // Who asked may have lost patience.
+                done.send(self.leave().await).ok();
+                return stop.cancelled().await;
+            }
             let next = self.pass().await;
             let wake = Instant::now() + next.unwrap_or(HEARTBEAT).min(HEARTBEAT);
             tokio::select! {
@@ -161,6 +187,7 @@ impl Reconciler {
                 _ = disturbed.changed() => self.tables.doubt_all(),
                 Some(hold) = self.holds.recv() => self.memories.hold(hold),
                 Some(outcome) = self.parts.hooks.outcomes.recv() => self.hung.push(outcome),
+                Some(done) = self.leaves.recv() => asked_to_leave = Some(done),
                 _ = lease.tick() => {}
                 () = sleep_until(wake) => {}
             }

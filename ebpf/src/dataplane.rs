@@ -99,6 +99,11 @@ impl Dataplane {
         self.hooks.pins.remove_layout(name)
     }
 
+    /// Removes every pin, after every program was detached: who leaves for good leaves nothing.
+    pub fn remove_pins(&self) -> Result<(), Error> {
+        self.hooks.pins.remove_all()
+    }
+
     /// The entries of the host veths, by ifindex.
     pub fn ports(&self) -> Result<BTreeMap<u32, Port>, Error> {
         self.ports.all()

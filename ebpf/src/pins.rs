@@ -124,6 +124,11 @@ impl Pins {
         remove(&dir, |p| fs::remove_dir_all(p))
     }
 
+    /// Removes everything that is pinned, the directory too.
+    pub(crate) fn remove_all(&self) -> Result<(), Error> {
+        remove(&self.root, |p| fs::remove_dir_all(p))
+    }
+
     fn links_dir(&self) -> PathBuf {
         self.root.join("links")
     }

@@ -193,3 +193,20 @@ fn a_dhcp_client_may_ask_where_the_attachment_says_so() {
         lab.finish();
     }
 }
+
+#[test]
+fn a_pod_that_keeps_pretending_is_one_event() {
+    let lab = Lab::usual();
+    let (attacker, victim) = (lab.pod("attacker").up(), lab.pod("victim").up());
+    let frames = hostile(Identity::of(&attacker), Identity::of(&victim), gateway(&lab));
+    let arrived = fire(&attacker, &victim, &frames, &[victim.wire()]);
+    assert!(arrived.is_empty(), "these got through: {arrived:?}");
+    lab.eventually(COUNTED_WITHIN_SECONDS, "the offender is told of", || {
+        let events = lab.agent().agentctl(&["events"]).map_err(|error| format!("{error:#}"))?.stdout;
+        match events.lines().filter(|line| line.contains("GuardDrops")).count() {
+            1 => Ok(()),
+            told => Err(format!("{told} times in\n{events}")),
+        }
+    });
+    lab.finish();
+}

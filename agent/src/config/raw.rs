@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::{Accel, Bridge, Cni, Config, Conflict, Fault, ForLife, Gateway, Log, LogFormat, Ovs};
+use super::{
+    Accel, Bridge, Cni, Config, Conflict, Fault, ForLife, Gateway, InCluster, Install, Kubernetes, Log,
+    LogFormat, Ovs,
+};
 use crate::model::{ConflictPolicy, GatewayPolicy, GuardMode, ProbeTiming};
 
 /// Sections and their keys; the empty name is the top level.
@@ -16,8 +19,19 @@ const KEYS: &[(&str, &[&str])] = &[
     (
         "",
         &[
-            "run_dir", "bpf_dir", "ovs", "bridge", "cni", "guard", "conflict", "gateway", "accel", "limits",
+            "run_dir",
+            "bpf_dir",
+            "ovs",
+            "bridge",
+            "cni",
+            "guard",
+            "conflict",
+            "gateway",
+            "accel",
+            "limits",
             "log",
+            "kubernetes",
+            "install",
         ],
     ),
     ("ovs", &["db", "run_dir", "table_base"]),
@@ -29,6 +43,8 @@ const KEYS: &[(&str, &[&str])] = &[
     ("accel", &["enabled", "lease", "renew"]),
     ("limits", &["max_endpoints"]),
     ("log", &["level", "format"]),
+    ("kubernetes", &["enabled", "node", "daemonset", "startup_taint", "resources"]),
+    ("install", &["bin_dir", "names", "conf", "conf_dir"]),
 ];
 
 pub(super) fn parse(text: &str) -> Result<Config, Vec<Fault>> {
@@ -104,6 +120,47 @@ fn read(r: &mut Reader) -> Config {
             level: r.text("log.level", "info"),
             format: r.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
         },
+        kubernetes: kubernetes(r),
+        install: install(r),
+    }
+}
+
+fn kubernetes(r: &mut Reader) -> Kubernetes {
+    let daemonset = r.optional("kubernetes.daemonset").and_then(|text| {
+        let name = text.split_once('/').map(|(namespace, name)| (namespace.to_owned(), name.to_owned()));
+        if name.is_none() {
+            r.fault("kubernetes.daemonset", format!("`{text}` is not namespace/name"));
+        }
+        name
+    });
+    Kubernetes {
+        enabled: r.choice(
+            "kubernetes.enabled",
+            &[("auto", InCluster::Auto), ("true", InCluster::Yes), ("false", InCluster::No)],
+        ),
+        node: r.optional("kubernetes.node"),
+        daemonset,
+        startup_taint: r.optional("kubernetes.startup_taint"),
+        resources: r.boolean("kubernetes.resources", false),
+    }
+}
+
+fn install(r: &mut Reader) -> Install {
+    let names = match r.value("install.names") {
+        None => vec!["underpass".to_owned()],
+        Some(value) => strings(&value).unwrap_or_else(|| {
+            r.wrong("install.names", &value, "a list of file names");
+            Vec::new()
+        }),
+    };
+    if let Some(name) = names.iter().find(|name| name.is_empty() || name.contains('/')) {
+        r.fault("install.names", format!("`{name}` is not a file name"));
+    }
+    Install {
+        bin_dir: r.optional_path("install.bin_dir"),
+        names,
+        conf: r.optional_path("install.conf"),
+        conf_dir: r.path("install.conf_dir", "/etc/cni/net.d"),
     }
 }
 
@@ -130,6 +187,15 @@ impl Reader {
                 default.to_owned()
             }
         }
+    }
+
+    /// Text that may be missing; empty text counts as missing.
+    fn optional(&mut self, path: &str) -> Option<String> {
+        Some(self.text(path, "")).filter(|text| !text.is_empty())
+    }
+
+    fn optional_path(&mut self, key: &str) -> Option<PathBuf> {
+        self.optional(key).map(|_| self.path(key, "/"))
     }
 
     fn path(&mut self, key: &str, default: &str) -> PathBuf {

@@ -112,6 +112,11 @@ impl Bpf {
         self.lock().remove_uplink(ifindex)
     }
 
+    /// Removes every pin, after every program was detached.
+    pub fn remove_pins(&self) -> Result<(), Error> {
+        self.lock().remove_pins()
+    }
+
     /// The interfaces that have programs of ours, by index; the device may be gone.
     pub fn attached(&self) -> Result<Vec<u32>, Error> {
         let mut indices: Vec<_> = self.hooks.attachments()?.into_iter().map(|a| a.ifindex).collect();

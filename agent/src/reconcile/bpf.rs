@@ -48,6 +48,11 @@ impl Maps {
         self.actual.as_ref().is_some_and(|tables| tables.uplinks.contains_key(&ifindex))
     }
 
+    /// The name of an uplink that has a program.
+    pub(super) fn uplink(&self, ifindex: u32) -> Option<&str> {
+        self.uplinks.get(&ifindex).map(String::as_str)
+    }
+
     /// Keeps the numbers that a former agent gave: the entries of live endpoints need no rewriting then.
     pub(super) fn adopt(&mut self, actual: &Tables, works: &BTreeMap<EndpointId, Work>) {
         for work in works.values() {

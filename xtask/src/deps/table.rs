@@ -53,6 +53,7 @@ pub(super) const MODULES: &[(&str, &[&str])] = &[
     ("config", &["limits", "model"]),
     ("events", &["clock", "limits", "model"]),
     ("health", &["limits", "report"]),
+    ("install", &["config"]),
     ("metrics", &["limits", "model"]),
     // Values only, and pure: World in, plan out.
     ("model", &["limits"]),
@@ -144,6 +145,7 @@ const EVERY: &[&str] = &[
     "dataplane",
     "events",
     "health",
+    "install",
     "kube",
     "limits",
     "metrics",

@@ -14,7 +14,7 @@ use crate::cni::ipam::allocated;
 use crate::cni::result::{Interface, Ip, Route};
 use crate::cni::{CniError, CniResult, Code, Version};
 use crate::dataplane::ports::Ovs;
-use crate::events::EventKind;
+use crate::events::{EventKind, Subject};
 use crate::limits::{DEL_PATIENCE, OVSDB_PATIENCE};
 use crate::model::{EndpointId, Entry, Generation, Ipam, Phase, StageError, State};
 use crate::store::{NewEntry, Remove, Reservation, StoreError};
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
                 finish(&mut shim, Err(store_error(&error)), version).await;
             } else if finish(&mut shim, Ok(stdout), version).await {
                 let text = format!("{title} is ready");
-                context.events.record(EventKind::EndpointAdded, Some(&asked.id), text);
+                context.events.record(EventKind::EndpointAdded, &asked.id, text);
             } else {
                 tracing::info!(endpoint = %asked.id, "the runtime did not take the result, withdrawing");
                 withdraw(context, &asked, start, created, Reservation::AgentReleases).await;
@@ -59,7 +59,9 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
         }
         Err(error) => {
             let text = format!("ADD of {title} failed: {} {}", error.msg, error.details);
-            context.events.record(EventKind::EndpointFailed, Some(&asked.id), text.trim_end());
+            // Its pod is told along: the intent is about to forget it.
+            let subject = Subject::Endpoint(asked.id.clone(), asked.args.pod.clone());
+            context.events.record(EventKind::EndpointFailed, subject, text.trim_end());
             let reservation = release(context, &asked, start, &mut shim, created).await;
             withdraw(context, &asked, start, created, reservation).await;
             finish(&mut shim, Err(error), version).await;

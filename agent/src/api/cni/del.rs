@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Ou
     until_gone(context, &id).await;
     if let Some(entry) = known {
         let text = format!("{} is removed", entry.endpoint.title());
-        context.events.record(EventKind::EndpointRemoved, Some(&id), text);
+        context.events.record(EventKind::EndpointRemoved, &id, text);
     }
     Ok(Vec::new())
 }

@@ -119,7 +119,7 @@ pub(super) async fn events(
     out: Outlet<pb::EventsReply>,
 ) -> Result<(), Status> {
     let (recent, mut live) = context.events.subscribe();
-    let wanted = |event: &Event| match &event.endpoint {
+    let wanted = |event: &Event| match event.subject.endpoint() {
         Some(id) => chosen.contains(id),
         None => chosen.is_all(),
     };
@@ -152,7 +152,7 @@ fn item(intent: &Intent, event: &Event) -> pb::EventsReply {
         severity: severity.into(),
         kind: event.kind.name().to_owned(),
         text: event.text.clone(),
-        endpoint: event.endpoint.as_ref().map(|id| reference(intent, id)),
+        endpoint: event.subject.endpoint().map(|id| reference(intent, id)),
     };
     pb::EventsReply { item: Some(pb::events_reply::Item::Event(event)) }
 }

@@ -51,7 +51,7 @@ impl Book {
             };
             if after.iter().find(same).is_none_or(|a| !a.active) {
                 let text = format!("{} no longer claims {}", ended.mac, ended.address);
-                events.record(EventKind::ConflictGone, Some(&ended.endpoint), text);
+                events.record(EventKind::ConflictGone, &ended.endpoint, text);
             }
         }
     }
@@ -71,6 +71,6 @@ fn holder<'a>(id: &'a EndpointId, station: &Station) -> Holder<'a> {
 
 fn tell(began: Option<Began>, events: &Events) {
     if let Some(Began { endpoint, address, mac, .. }) = began {
-        events.record(EventKind::Conflict, Some(&endpoint), format!("{address} is also claimed by {mac}"));
+        events.record(EventKind::Conflict, &endpoint, format!("{address} is also claimed by {mac}"));
     }
 }

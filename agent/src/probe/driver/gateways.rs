@@ -165,24 +165,20 @@ fn tell(key: &GatewayKey, transition: Transition, events: &Events) {
     match transition {
         Transition::Reachable { mac } => tracing::info!(%address, %place, %mac, "gateway reachable"),
         Transition::Lost { .. } => {
-            events.record(
-                EventKind::GatewayLost,
-                None,
-                format!("{place}: gateway {address} does not answer"),
-            );
+            events.record(EventKind::GatewayLost, key, format!("{place}: gateway {address} does not answer"));
         }
         Transition::Back { lost_for } => {
             let text =
                 format!("{place}: gateway {address} answers again after {:.1} s", lost_for.as_secs_f32());
-            events.record(EventKind::GatewayBack, None, text);
+            events.record(EventKind::GatewayBack, key, text);
         }
         Transition::MacChanged { old, new } => {
             let text = format!("{place}: gateway {address} changed its MAC from {old} to {new}");
-            events.record(EventKind::GatewayMacChanged, None, text);
+            events.record(EventKind::GatewayMacChanged, key, text);
         }
         Transition::Duplicate { known, other } => {
             let text = format!("{place}: gateway {address} is answered by {known} and by {other}");
-            events.record(EventKind::GatewayDuplicate, None, text);
+            events.record(EventKind::GatewayDuplicate, key, text);
         }
     }
 }
