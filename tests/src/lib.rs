@@ -21,12 +21,14 @@
 //! | `traffic`, `wire`, `frames` | how: echoes honestly, frames as bytes |
 //! | `flows` | what the switch has been told |
 //! | `lab`, `leftovers` | the drawing, and what may not be left of it |
+//! | `cluster` | a whole Kubernetes, for the few stories that need one |
 //! | `eventually` | waiting with a deadline |
 //!
 //! It knows the product by its interfaces alone: binaries, paths, gRPC, OVSDB, OpenFlow. It must not depend on the
 //! agent's library, and never skips: a machine that cannot run a story fails it and says what is missing.
 
 mod agent;
+mod cluster;
 mod cni;
 mod eventually;
 mod flows;
@@ -45,6 +47,7 @@ mod traffic;
 mod wire;
 
 pub use agent::Agent;
+pub use cluster::{Cluster, NODES};
 pub use cni::{Answer, Attachment, Conf, Verb};
 pub use eventually::{eventually, wait_for};
 pub use flows::Flow;

@@ -17,8 +17,8 @@ use crate::setup::{self, Scope};
 pub(crate) const PRODUCT: [&str; 3] = ["underpass-agent", "underpass-cni", "agentctl"];
 
 /// The one that is started for every call, and its profile, which makes it small.
-const SHIM: &str = "underpass-cni";
-const SHIM_PROFILE: &str = "shim";
+pub(crate) const SHIM: &str = "underpass-cni";
+pub(crate) const SHIM_PROFILE: &str = "shim";
 
 /// A cold build of the workspace takes 6 minutes on two cores.
 pub(crate) const BUILD_DEADLINE: Duration = Duration::from_mins(25);

@@ -12,8 +12,10 @@
 mod bench;
 mod build;
 mod check;
+mod cluster;
 mod demo;
 mod deps;
+mod image;
 mod places;
 mod process;
 mod progress;
@@ -41,6 +43,7 @@ struct Cli {
 enum Verb {
     Setup(setup::Args),
     Build(build::Args),
+    Image(image::Args),
     Check(check::Args),
     Test(test::Args),
     Demo(demo::Args),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let ended = process::heed_interrupts().and_then(|()| match verb {
         Verb::Setup(args) => setup::run(&args),
         Verb::Build(args) => build::run(&args),
+        Verb::Image(args) => image::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Demo(args) => demo::run(&args),

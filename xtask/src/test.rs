@@ -15,6 +15,7 @@ use xshell::Shell;
 
 use crate::build::{self, BUILD_DEADLINE, Profile, cargo};
 use crate::check;
+use crate::cluster;
 use crate::places;
 use crate::process;
 use crate::progress::{Work, seconds};
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Everything but the virtual machines
     #[arg(long)]
     no_vm: bool,
+    /// Only the stories on a Kubernetes cluster, whose parts are built from Go modules (1.26 or newer)
+    #[arg(long, conflicts_with_all = ["quick", "no_vm"])]
+    cluster: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -56,6 +60,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut steps = Steps::default();
     let filter = args.filter.as_deref();
     steps.step("set-up", |_| Ok(setup::ensure(Scope::Lab).into()))?;
+    if args.cluster {
+        cluster::stories(&mut steps, filter)?;
+        return Ok(steps.finish());
+    }
     if filter.is_none() && !args.quick {
         check::source(&mut steps)?;
         docs(&mut steps)?;

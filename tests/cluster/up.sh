@@ -1,0 +1,188 @@
+#!/bin/bash
+# up.sh: a Kubernetes cluster on this machine, of real parts, without a container engine, a registry or a route to anywhere.
+#   cell "cp":     etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and two bridges between the cells:
+#                  br0 joins the nodes' eth0 (the cluster's own network), br1 their eth1 (the underlay, with its gateway)
+#   cell "nodeN":  containerd, runc, kubelet and an Open vSwitch with the bridge br1 over eth1; each cell has its own
+#                  network, PID, mount, UTS and IPC namespaces
+# Nodes stay NotReady until somebody puts a CNI configuration into /etc/cni/net.d: the product does.
+# Needs: root, bash, iproute2, util-linux, openssl, openvswitch-switch; a kernel with overlayfs, veth, bridge.
+# CLUSTER_STATE (default /tmp/underpass-cluster; not below /etc, /opt, /var), CLUSTER_NODES (2),
+# CLUSTER_IMAGES="a.tar b.tar" (OCI archives to import on every node), CLUSTER_BIN (default: what build.sh prints)
+# Leaves: $CLUSTER_STATE/{kubectl,helm,in} wrappers, $CLUSTER_STATE/admin.conf. Ends an older cluster of that state first.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+S=${CLUSTER_STATE:-/tmp/underpass-cluster}; N=${CLUSTER_NODES:-2}
+case $S in /etc/*|/opt/*|/var/*) echo "CLUSTER_STATE must not lie below /etc, /opt or /var" >&2; exit 2;; esac
+T0=${EPOCHREALTIME/./}; say() { local d=$(( ${EPOCHREALTIME/./} - T0 )); printf '%4d.%02d s  %s\n' $((d/1000000)) $((d/10000%100)) "$*" >&2; }
+B=${CLUSTER_BIN:-$("$here/build.sh")}
+export PATH=$B:$PATH
+"$here/down.sh"
+mkdir -p "$S"/{pki,log,img}; chmod 700 "$S"
+FAB=10.77.0 SVC=10.96.0 POD=10.244
+id=$(printf %s "$S" | cksum | cut -c1-6)           # tells two clusters on one machine apart; in interface and cgroup names
+CG=/underpass-cluster-$id
+until_ok() {  # SECONDS WHAT CMD...: polls
+  local end=$((SECONDS+$1)) what=$2; shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || { echo "time-out: $what" >&2; return 1; }; sleep 0.1
+  done; say "$what"
+}
+# kubelets write these; down.sh puts the old values back
+for k in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes; do
+  echo "$k=$(sysctl -n $k)"; done > "$S/sysctl.saved"
+
+# --- cells ------------------------------------------------------------------------------------------
+cell() {  # NAME: leaves the pid (as this machine counts) in $S/NAME/pid
+  mkdir -p "$S/$1"; rm -f "$S/$1/ready"
+  setsid unshare --net --uts --ipc --mount --pid --fork bash "$here/cell.sh" "$1" "$S/$1" </dev/null >"$S/log/$1.cell.log" 2>&1 9>&- &
+  local u=$!; until_ok 20 "cell $1" test -e "$S/$1/ready"
+  local p; p=$(cat /proc/$u/task/$u/children); echo "${p% }" > "$S/$1/pid"
+}
+cat > "$S/in" <<X
+#!/bin/sh
+# in CELL CMD...: runs CMD inside the cell (all of its namespaces); in -n CELL CMD...: only its network
+export PATH="$B:\$PATH"
+if [ "\$1" = -n ]; then p=\$(cat "$S/\$2/pid"); shift 2; exec nsenter -t \$p -n "\$@"; fi
+p=\$(cat "$S/\$1/pid"); shift; exec nsenter -t \$p -n -m -u -i -p --wd=/ "\$@"
+X
+for t in kubectl helm; do cat > "$S/$t" <<X
+#!/bin/sh
+export KUBECONFIG=$S/admin.conf HELM_CACHE_HOME=$S/helm-home HELM_CONFIG_HOME=$S/helm-home HELM_DATA_HOME=$S/helm-home
+exec nsenter -t \$(cat "$S/cp/pid") -n "$B/$t" "\$@"
+X
+done; chmod +x "$S"/{in,kubectl,helm}
+spawn() {  # CELL NAME CMD...: a service in a cell, log in $S/log
+  local c=$1 n=$2; shift 2
+  setsid "$S/in" "$c" "$@" </dev/null >"$S/log/$c.$n.log" 2>&1 9>&- &
+}
+cell cp
+"$S/in" cp sh -c "ip link add br0 type bridge && ip addr add $FAB.1/24 dev br0 && ip link set br0 up && ip link add br1 type bridge && ip addr add $POD.0.1/16 dev br1 && ip -6 addr add fd00:244::1/64 dev br1 nodad && ip link set br1 up && ip addr add $SVC.1/32 dev lo"
+for i in $(seq "$N"); do
+  cell "node$i"
+  ip link add "c$i-$id" type veth peer name "e$i-$id"                  # both ends leave this machine's namespace at once
+  ip link set "c$i-$id" netns "$(cat "$S/cp/pid")"; ip link set "e$i-$id" netns "$(cat "$S/node$i/pid")"
+  "$S/in" cp sh -c "ip link set c$i-$id name node$i master br0 up"
+  # eth0 = the node's NIC. The default route leads to the control plane, which owns $SVC.1 (the kubernetes
+  # Service) itself: in-cluster clients reach the API without kube-proxy.
+  "$S/in" "node$i" sh -c "ip link set e$i-$id name eth0 && ip addr add $FAB.$((10+i))/24 dev eth0 && ip link set eth0 up && ip route add default via $FAB.1"
+  # eth1 = a NIC without an address, on a bridge of its own: an uplink for the dataplane under test
+  ip link add "c$i-$id" type veth peer name "e$i-$id"
+  ip link set "c$i-$id" netns "$(cat "$S/cp/pid")"; ip link set "e$i-$id" netns "$(cat "$S/node$i/pid")"
+  "$S/in" cp sh -c "ip link set c$i-$id name up$i master br1 up"
+  "$S/in" "node$i" sh -c "ip link set e$i-$id name eth1 && ip link set eth1 up"
+done
+say "cells and links"
+
+# --- certificates -----------------------------------------------------------------------------------
+cd "$S/pki"
+ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=$1" -keyout "$1.key" -out "$1.crt" 2>/dev/null; }
+cert() {  # FILE SUBJECT [SAN]
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "$2" -keyout "$1.key" -out "$1.csr" 2>/dev/null
+  { echo "extendedKeyUsage=clientAuth,serverAuth"; [ -z "${3:-}" ] || echo "subjectAltName=$3"; } > "$1.ext"
+  openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 3650 -extfile "$1.ext" -out "$1.crt" 2>/dev/null
+}
+kubeconfig() {  # OUT CERT
+  b() { base64 -w0 < "$1"; }
+  cat > "$1" <<X
+{"apiVersion":"v1","kind":"Config","current-context":"e2e","contexts":[{"name":"e2e","context":{"cluster":"e2e","user":"$2"}}],
+"clusters":[{"name":"e2e","cluster":{"server":"https://$FAB.1:443","certificate-authority-data":"$(b ca.crt)"}}],
+"users":[{"name":"$2","user":{"client-certificate-data":"$(b "$2.crt")","client-key-data":"$(b "$2.key")"}}]}
+X
+}
+ca ca
+openssl ecparam -name prime256v1 -genkey -noout -out sa.key; openssl ec -in sa.key -pubout -out sa.pub 2>/dev/null
+cert apiserver /CN=kube-apiserver "IP:$FAB.1,IP:$SVC.1,IP:127.0.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
+cert kubelet-client "/O=system:masters/CN=kube-apiserver-kubelet-client"
+cert admin "/O=system:masters/CN=admin"
+cert kcm "/CN=system:kube-controller-manager"; cert ks "/CN=system:kube-scheduler"
+for u in admin kcm ks; do kubeconfig "$S/$u.conf" $u; done
+for i in $(seq "$N"); do
+  cert "node$i" "/O=system:nodes/CN=system:node:node$i" "IP:$FAB.$((10+i)),DNS:node$i"; kubeconfig "$S/node$i.conf" "node$i"
+done
+cd "$here"; say "certificates"
+
+# --- control plane ----------------------------------------------------------------------------------
+spawn cp etcd etcd --data-dir=/run/etcd --unsafe-no-fsync --listen-client-urls=http://127.0.0.1:2379 --advertise-client-urls=http://127.0.0.1:2379 \
+  --listen-peer-urls=http://127.0.0.1:2380 --initial-advertise-peer-urls=http://127.0.0.1:2380 --initial-cluster=default=http://127.0.0.1:2380 --log-level=warn
+P=$S/pki
+# port 443, so that the Service address $SVC.1:443 is this very socket
+spawn cp apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --advertise-address=$FAB.1 --bind-address=0.0.0.0 --secure-port=443 \
+  --service-cluster-ip-range=$SVC.0/16 --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+  --client-ca-file=$P/ca.crt --tls-cert-file=$P/apiserver.crt --tls-private-key-file=$P/apiserver.key \
+  --kubelet-certificate-authority=$P/ca.crt --kubelet-client-certificate=$P/kubelet-client.crt --kubelet-client-key=$P/kubelet-client.key \
+  --kubelet-preferred-address-types=InternalIP --enable-aggregator-routing=true \
+  --service-account-issuer=https://kubernetes.default.svc --service-account-key-file=$P/sa.pub --service-account-signing-key-file=$P/sa.key
+# --- nodes: runtime and images while the API server starts -------------------------------------------
+idle="trap 'exit 0' TERM INT; while :; do sleep 3600 & wait; done"
+"$here/image.sh" localhost/busybox:1 "$S/img/busybox.tar" "$B/busybox" /bin/sh -c "$idle"
+"$here/image.sh" localhost/pause:1 "$S/img/pause.tar" "$B/busybox" /bin/sh -c "$idle"
+for i in $(seq "$N"); do
+  D=$S/node$i
+  cat > "$D/containerd.toml" <<X
+version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/pause:1"
+  disable_tcp_service = true
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "/var/lib/containerd/opt"
+X
+  for x in loopback host-local multus; do [ ! -x "$B/$x" ] || cp "$B/$x" "$D/opt/cni/bin/"; done
+  ovs="$D/ovs"; mkdir -p "$ovs"
+  "$S/in" "node$i" sh -ec "mkdir -p /run/openvswitch; ovsdb-tool create $ovs/conf.db /usr/share/openvswitch/vswitch.ovsschema"
+  spawn "node$i" ovsdb-server ovsdb-server "$ovs/conf.db" --remote=punix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovsdb-server.ctl
+  until_ok 20 "ovsdb-server node$i" "$S/in" "node$i" ovs-vsctl --no-wait init
+  spawn "node$i" ovs-vswitchd ovs-vswitchd unix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovs-vswitchd.ctl --disable-system
+  until_ok 20 "br1 of node$i" "$S/in" "node$i" ovs-vsctl --timeout=5 --may-exist add-br br1 -- set bridge br1 datapath_type=netdev -- --may-exist add-port br1 eth1
+  spawn "node$i" containerd containerd --config "$D/containerd.toml" --log-level info
+  # the kubelet wants its cgroup root to be there, in every hierarchy
+  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then mkdir -p "/sys/fs/cgroup$CG/node$i"
+  else for h in /sys/fs/cgroup/*/; do [ -L "${h%/}" ] || mkdir -p "$h$CG/node$i" 2>/dev/null || true; done; fi
+  cat > "$D/kubelet.yaml" <<X
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $P/ca.crt}}
+authorization: {mode: Webhook}
+tlsCertFile: $P/node$i.crt
+tlsPrivateKeyFile: $P/node$i.key
+cgroupDriver: cgroupfs
+cgroupRoot: $CG/node$i
+failCgroupV1: false
+failSwapOn: false
+clusterDomain: cluster.local
+clusterDNS: [$SVC.10]
+volumePluginDir: /var/lib/kubelet/volumeplugins
+nodeStatusUpdateFrequency: 2s
+syncFrequency: 10s
+evictionHard: {memory.available: 50Mi, nodefs.available: 1%, nodefs.inodesFree: 1%, imagefs.available: 1%}
+imageGCHighThresholdPercent: 100
+X
+done
+for i in $(seq "$N"); do
+  until_ok 30 "containerd node$i" "$S/in" "node$i" ctr version
+  for t in "$S"/img/pause.tar "$S"/img/busybox.tar ${CLUSTER_IMAGES:-}; do "$S/in" "node$i" ctr -n k8s.io images import "$t" >>"$S/log/node$i.import.log" 2>&1; done
+done; say "images"
+until_ok 90 "apiserver /readyz" "$S/kubectl" get --raw /readyz
+spawn cp kcm kube-controller-manager --kubeconfig="$S/kcm.conf" --leader-elect=false --bind-address=127.0.0.1 --kube-api-qps=500 --kube-api-burst=1000 --use-service-account-credentials \
+  --service-account-private-key-file=$P/sa.key --root-ca-file=$P/ca.crt --cluster-signing-cert-file=$P/ca.crt --cluster-signing-key-file=$P/ca.key \
+  --allocate-node-cidrs --cluster-cidr=$POD.0.0/16 --flex-volume-plugin-dir=/var/lib/volumeplugins --node-monitor-period=1s --node-monitor-grace-period=20s
+spawn cp scheduler kube-scheduler --kubeconfig="$S/ks.conf" --leader-elect=false --bind-address=127.0.0.1
+for i in $(seq "$N"); do
+  spawn "node$i" kubelet kubelet --config="$S/node$i/kubelet.yaml" --kubeconfig="$S/node$i.conf" --hostname-override="node$i" --node-ip="$FAB.$((10+i))" --v=2
+done
+cidr() { "$S/kubectl" get node "$1" -o 'jsonpath={.spec.podCIDR}' 2>/dev/null; }
+for i in $(seq "$N"); do until_ok 60 "node$i registered" sh -c "'$S/kubectl' get node node$i -o 'jsonpath={.spec.podCIDR}' | grep -q /"; done
+say "up: $S/kubectl get nodes"

@@ -1,0 +1,204 @@
+//! A Kubernetes cluster of real parts, for stories that need an API server and kubelets.
+//!
+//! `tests/cluster/up.sh` makes it: cells (namespaces of every kind) for a control plane and two nodes, each node with
+//! its own containerd, kubelet and Open vSwitch, and one underlay between them. Here it is brought up with the product's
+//! image, asked through `kubectl` and `helm`, and ended when the story ends, however it does.
+//!
+//! Owns everything below its directory. One at a time: stories that bring one up run one after another.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::eventually::eventually;
+
+/// Variables that `cargo xtask test cluster` sets.
+const PARTS: &str = "CLUSTER_BIN";
+const IMAGE: &str = "CLUSTER_IMAGE";
+
+/// The whole of it: 10 s on a quiet machine.
+const UP_DEADLINE: &str = "240";
+const DOWN_DEADLINE: &str = "60";
+
+/// One `kubectl` or `helm` that waits for nothing.
+const COMMAND_DEADLINE: &str = "60";
+
+/// Pods that are asked for are Running: pulled from nowhere, but on a loaded machine.
+const PODS_DEADLINE: Duration = Duration::from_mins(2);
+
+/// The chart, from this crate's directory.
+const CHART: &str = "../charts/underpass";
+
+/// The nodes' names.
+pub const NODES: [&str; 2] = ["node1", "node2"];
+
+/// The cluster, up until it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    state: PathBuf,
+    scripts: PathBuf,
+}
+
+impl Cluster {
+    /// Brings the cluster up, its nodes still without a network.
+    #[track_caller]
+    pub fn up() -> Self {
+        Self::try_up().unwrap_or_else(|error| panic!("the cluster does not come up: {error:#}"))
+    }
+
+    fn try_up() -> Result<Self> {
+        let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set: run by xtask"));
+        let (parts, image) = (variable(PARTS)?, variable(IMAGE)?);
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
+        let cluster = Self { state: std::env::temp_dir().join("underpass-cluster"), scripts };
+        let mut up = Command::new("timeout");
+        up.arg(UP_DEADLINE)
+            .arg(cluster.scripts.join("up.sh"))
+            .envs([("CLUSTER_BIN", parts), ("CLUSTER_IMAGES", image)]);
+        cluster.run(up)?;
+        Ok(cluster)
+    }
+
+    /// `helm`, which must succeed.
+    #[track_caller]
+    pub fn helm(&self, words: &[&str]) -> String {
+        self.must("helm", words)
+    }
+
+    /// Installs the chart as the primary network and waits until every agent is ready and every node too.
+    #[track_caller]
+    pub fn install(&self) {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join(CHART);
+        let values = self.scripts.join("values.yaml");
+        let words =
+            ["install", "underpass", &text(&chart), "--namespace", "kube-system", "--values", &text(&values)];
+        self.helm(&[&words[..], &["--wait", "--timeout", "100s"]].concat());
+        self.kubectl(&["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s"]);
+        eventually(PODS_DEADLINE, "the controller manager has made the service account", || {
+            self.try_run("kubectl", &["get", "serviceaccount", "default"])
+        });
+    }
+
+    /// `kubectl`, which must succeed.
+    #[track_caller]
+    pub fn kubectl(&self, words: &[&str]) -> String {
+        self.must("kubectl", words)
+    }
+
+    /// `kubectl` with JSON as its answer.
+    pub fn get(&self, words: &[&str]) -> Result<Value> {
+        let answer = self.try_run("kubectl", &[&["get", "--output=json"], words].concat())?;
+        serde_json::from_str(&answer).context("kubectl's JSON")
+    }
+
+    /// Makes what a manifest in `tests/cluster` says.
+    #[track_caller]
+    pub fn apply(&self, manifest: &str) {
+        self.kubectl(&["apply", "--filename", &text(&self.scripts.join(manifest))]);
+    }
+
+    /// A command in a pod's only container; the answer, or what it failed with.
+    pub fn exec(&self, pod: &str, words: &[&str]) -> Result<String> {
+        self.try_run("kubectl", &[&["exec", pod, "--"], words].concat())
+    }
+
+    /// A command inside a node, in all of its namespaces.
+    pub fn on(&self, node: &str, words: &[&str]) -> Result<String> {
+        self.try_run("in", &[&[node], words].concat())
+    }
+
+    /// `agentctl` in the agent's pod of a node.
+    #[track_caller]
+    pub fn agentctl(&self, node: &str, words: &[&str]) -> String {
+        let agent = self.agent(node);
+        let exec = ["--namespace=kube-system", "exec", &agent, "--", "/bin/agentctl"];
+        self.kubectl(&[&exec[..], words].concat())
+    }
+
+    /// The name of the agent's pod on a node.
+    #[track_caller]
+    pub fn agent(&self, node: &str) -> String {
+        let selector = format!("--field-selector=spec.nodeName={node}");
+        let label = "--selector=app.kubernetes.io/name=underpass";
+        let name = "--output=jsonpath={.items[0].metadata.name}";
+        self.kubectl(&["--namespace=kube-system", "get", "pods", label, &selector, name])
+    }
+
+    /// Waits until `count` pods with the label `app` are Running; gives (name, node, address) of each, sorted by node.
+    #[track_caller]
+    pub fn running(&self, app: &str, count: usize) -> Vec<(String, String, String)> {
+        eventually(PODS_DEADLINE, &format!("{count} pods of {app} are Running"), || {
+            let pods = self.get(&["pods", &format!("--selector=app={app}")])?;
+            let mut running = Vec::new();
+            for pod in pods["items"].as_array().into_iter().flatten() {
+                if pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null() {
+                    let field = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                    let (name, node) = (field(&pod["metadata"]["name"]), field(&pod["spec"]["nodeName"]));
+                    running.push((name, node, field(&pod["status"]["podIP"])));
+                }
+            }
+            running.sort_by(|a, b| a.1.cmp(&b.1));
+            ensure!(running.len() == count, "{} are: {running:?}", running.len());
+            Ok(running)
+        })
+    }
+
+    #[track_caller]
+    fn must(&self, name: &str, words: &[&str]) -> String {
+        match self.try_run(name, words) {
+            Ok(answer) => answer,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    fn try_run(&self, name: &str, words: &[&str]) -> Result<String> {
+        let mut command = Command::new("timeout");
+        let deadline = if words.contains(&"--wait") { "120" } else { COMMAND_DEADLINE };
+        command.arg(deadline).arg(self.state.join(name)).args(words);
+        self.run(command)
+    }
+
+    fn run(&self, mut command: Command) -> Result<String> {
+        command.env("CLUSTER_STATE", &self.state).stdin(Stdio::null());
+        let output = command.output().with_context(|| format!("starting {command:?}"))?;
+        let (said, complained) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            bail!("{command:?}: {}\n{complained}{said}", output.status);
+        }
+        Ok(said.into_owned())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let agents = [
+                "--namespace=kube-system",
+                "logs",
+                "--selector=app.kubernetes.io/name=underpass",
+                "--tail=40",
+            ];
+            for words in
+                [&agents[..], &["get", "pods", "--all-namespaces", "--output=wide"], &["get", "events"]]
+            {
+                match self.try_run("kubectl", words) {
+                    Ok(said) => crate::note(&said),
+                    Err(error) => crate::note(&format!("{error:#}")),
+                }
+            }
+        }
+        let mut down = Command::new("timeout");
+        down.arg(DOWN_DEADLINE).arg(self.scripts.join("down.sh"));
+        if let Err(error) = self.run(down) {
+            crate::note(&format!("the cluster is not down: {error:#}"));
+        }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
