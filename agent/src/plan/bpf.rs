@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ebpf_abi::{
     AddrKey, BridgeFlags, GATEWAY_SLOT, L2Key, Local, LocalFlags, Mode, Port, PortFlags, SrcKey, SrcVal,
-    Stage, TRUNK, Uplink, VlanKey, v4_mapped,
+    Stage, TRUNK, Uplink, VlanKey, maps, v4_mapped,
 };
 
 use crate::model::{Endpoint, GuardMode, Mac, PortVlan, Slot, eui64_link_local};
@@ -78,7 +78,8 @@ pub fn desired(
     for (&ifindex, &bridge) in uplinks {
         tables.uplinks.insert(ifindex, Uplink::new(bridge));
     }
-    for bridge in bridges {
+    // One beyond the bits that there are is not accelerated: as an error it would be everybody's.
+    for bridge in bridges.iter().filter(|b| u32::from(b.index) < maps::BRIDGES) {
         let flags = if bridge.accel_ok { BridgeFlags::ACCEL_OK } else { BridgeFlags::default() };
         tables.bridges.insert(u32::from(bridge.index), flags);
     }
@@ -200,6 +201,13 @@ pub fn unmapped(bytes: [u8; 16]) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bridge_beyond_those_that_the_maps_can_tell_apart_is_left_out() {
+        let bridges = [0, 63, 64].map(|index| Bridge { index, accel_ok: true });
+        let tables = desired(&[], &bridges, &BTreeMap::new(), &BTreeMap::new());
+        assert_eq!(tables.bridges.into_keys().collect::<Vec<_>>(), [0, 63]);
+    }
 
     #[test]
     fn addresses_survive_the_maps() {

@@ -8,7 +8,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ebpf_abi::Uplink;
+
+use super::memory::Memories;
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
 use crate::dataplane::bpf::{Bpf, Haste};
@@ -71,10 +75,7 @@ impl Reconciler {
     /// Orders the programs for every host end. At the first pass after a start this swaps them in their links; later it
     /// has them looked at now and then: whether they still hang there, and what else does.
     pub(super) fn attach(&mut self, pass: &mut Pass) {
-        // Programs of another layout bring maps which have to know the living before they count.
-        if self.maps.actual.is_none() {
-            return;
-        }
+        let in_doubt = self.maps.actual.is_none();
         for id in pass.works.keys().cloned().collect::<Vec<_>>() {
             self.recall(pass, &id, Stage::Bpf);
             let Some(work) = pass.works.get_mut(&id) else { continue };
@@ -85,7 +86,11 @@ impl Reconciler {
                 memory.attached = None;
                 work.wait(Stage::Bpf, "the programs are being attached");
             }
-            let early = work.entry.phase != Phase::Live && work.ofport.is_none();
+            let early = match work.entry.phase {
+                // Programs of another layout bring maps which have to know the living before they count.
+                Phase::Live => in_doubt && !known,
+                _ => work.ofport.is_none(),
+            };
             let looked_at = known && pass.now < memory.inspected + INSPECT;
             let asked = memory.hooks_asked == Some(ifindex);
             if !(early || looked_at || asked || memory.backs_off(Stage::Bpf, pass.now)) {
@@ -97,13 +102,7 @@ impl Reconciler {
 
     /// In a quiet moment, one endpoint after the other: programs that were hung in haste are hung for good.
     fn settle_programs(&mut self, pass: &mut Pass) {
-        let hasty = pass.works.keys().find_map(|id| {
-            let memory = self.memories.get(id)?;
-            let is_due = memory.opened_at.is_none_or(|at| pass.now >= at + SETTLE_AFTER);
-            let attached = memory.attached.as_ref().filter(|a| is_due && !a.for_good)?;
-            Some((id.clone(), attached.ifindex))
-        });
-        let Some((id, ifindex)) = hasty else { return };
+        let Some((id, ifindex)) = hasty(&pass.works, &self.memories, pass.now) else { return };
         pass.unsettled = true;
         let adding = pass.works.values().any(|w| w.entry.phase != Phase::Live);
         let asked =
@@ -126,12 +125,7 @@ impl Reconciler {
     /// Books what came of the orders since the last pass.
     pub(super) fn attached(&mut self, pass: &mut Pass) {
         for Outcome { ifindex, attached } in std::mem::take(&mut self.hung) {
-            let owner = pass.works.keys().find(|id| {
-                self.memories
-                    .get(id)
-                    .is_some_and(|m| m.hooks_asked == Some(ifindex) && m.ifindex == Some(ifindex))
-            });
-            let Some(id) = owner.cloned() else {
+            let Some(id) = asked_for(&pass.works, &self.memories, ifindex) else {
                 self.forget(ifindex);
                 continue;
             };
@@ -143,6 +137,8 @@ impl Reconciler {
                     memory.succeed(Stage::Bpf);
                     memory.attached = Some(attached);
                 }
+                // The interface is gone, and the links stage says so.
+                Err(_) if memory.ifindex != Some(ifindex) => {}
                 Err(text) => self.fail(pass, &id, Stage::Bpf, StageError::Guard(text)),
             }
         }
@@ -161,10 +157,10 @@ impl Reconciler {
         if !pass.ovs.is_synced {
             return;
         }
-        let bpf = &self.parts.bpf;
+        let bpf = Arc::clone(&self.parts.bpf);
         let actual = match self.maps.actual.take() {
             Some(actual) => actual,
-            None => match take_over(bpf, &pass.veths, &pass.works) {
+            None => match take_over(&bpf, &pass.veths, &pass.works) {
                 Ok(actual) => actual,
                 Err(error) => {
                     let text = chain(&error);
@@ -177,8 +173,17 @@ impl Reconciler {
             },
         };
         self.maps.adopt(&actual, &pass.works);
-        let desired = self.desired_maps(pass);
-        let errors = write(&self.parts.bpf, &desired, &actual, &self.maps.uplinks);
+        let mut desired = self.desired_maps(pass);
+        let names = &self.maps.uplinks;
+        let name_of = |ifindex: u32| names.get(&ifindex).map_or("", String::as_str);
+        let failed = write_uplinks(&mut desired.uplinks, &actual.uplinks, |ifindex, uplink| match uplink {
+            Some(uplink) => bpf.attach_uplink(ifindex, name_of(ifindex), uplink),
+            None => bpf.detach_uplink(ifindex, name_of(ifindex)),
+        });
+        if !failed.is_empty() {
+            pass.faults.insert("bpf".to_owned(), failed.join("; "));
+        }
+        let errors = write(&bpf, &desired, &actual);
         if errors.is_empty() {
             self.maps.actual = Some(desired);
             return;
@@ -291,6 +296,31 @@ impl Reconciler {
     }
 }
 
+/// The first endpoint whose programs were hung in haste, are due to be hung for good and did not just fail to be.
+pub(super) fn hasty(
+    works: &BTreeMap<EndpointId, Work>,
+    memories: &Memories,
+    now: Duration,
+) -> Option<(EndpointId, u32)> {
+    works.iter().find_map(|(id, work)| {
+        let memory = memories.get(id)?;
+        let attached = memory.attached.as_ref().filter(|a| !a.for_good && work.ifindex == Some(a.ifindex))?;
+        let is_due = memory.opened_at.is_none_or(|at| now >= at + SETTLE_AFTER);
+        (is_due && !memory.backs_off(Stage::Bpf, now)).then(|| (id.clone(), attached.ifindex))
+    })
+}
+
+/// The endpoint for which programs were ordered on an interface. It may have lost the interface meanwhile: that ends the
+/// order all the same, and what hangs there stays until a removal, for an interface that lost its name still is the pod's.
+pub(super) fn asked_for(
+    works: &BTreeMap<EndpointId, Work>,
+    memories: &Memories,
+    ifindex: u32,
+) -> Option<EndpointId> {
+    let is_asked = |id: &&EndpointId| memories.get(id).is_some_and(|m| m.hooks_asked == Some(ifindex));
+    works.keys().find(is_asked).cloned()
+}
+
 /// Reads the maps. Pins of interfaces that are gone are forgotten; programs on uplinks are to be hung there anew, since
 /// another version of the agent may have hung them.
 fn take_over(
@@ -320,15 +350,35 @@ pub(super) fn without_interface(
     pinned.into_iter().filter(|i| !is_link(*i) && !actual.uplinks.contains_key(i)).collect()
 }
 
-/// Writes the difference; the errors that came up, with the port where it was one.
+/// Hangs programs on uplinks and takes them off; the errors that came up.
+///
+/// What failed is left in `desired` as it is on the node, so the next pass tries it again. It puts nothing else in
+/// doubt: no pod's guard depends on an uplink.
+pub(super) fn write_uplinks<E: std::error::Error>(
+    desired: &mut BTreeMap<u32, Uplink>,
+    actual: &BTreeMap<u32, Uplink>,
+    mut change: impl FnMut(u32, Option<Uplink>) -> Result<(), E>,
+) -> Vec<String> {
+    let changes = diff(desired, actual);
+    let removed = changes.to_remove.into_iter().map(|ifindex| (ifindex, None));
+    let set = changes.to_set.into_iter().map(|(ifindex, uplink)| (ifindex, Some(uplink)));
+    let mut errors = Vec::new();
+    for (ifindex, uplink) in removed.chain(set) {
+        if let Err(error) = change(ifindex, uplink) {
+            errors.push(chain(&error));
+            match actual.get(&ifindex) {
+                Some(before) => drop(desired.insert(ifindex, *before)),
+                None => drop(desired.remove(&ifindex)),
+            }
+        }
+    }
+    errors
+}
+
+/// Writes the difference, uplinks apart; the errors that came up, with the port where it was one.
 ///
 /// What lets a pod send comes after what limits it, and goes before it.
-fn write(
-    bpf: &Bpf,
-    desired: &Tables,
-    actual: &Tables,
-    uplink_names: &BTreeMap<u32, String>,
-) -> Vec<(Option<u32>, String)> {
+fn write(bpf: &Bpf, desired: &Tables, actual: &Tables) -> Vec<(Option<u32>, String)> {
     let mut errors = Vec::new();
     let locals = diff(&desired.locals, &actual.locals);
     let watches = diff(&desired.watches, &actual.watches);
@@ -362,14 +412,6 @@ fn write(
         note(Some(*ifindex), bpf.set_port(*ifindex, port));
     }
     watches.to_set.iter().for_each(|(key, holder)| note(None, bpf.set_watch(key, holder)));
-    let name_of = |ifindex: u32| uplink_names.get(&ifindex).map_or("", String::as_str);
-    let uplinks = diff(&desired.uplinks, &actual.uplinks);
-    for ifindex in &uplinks.to_remove {
-        note(None, bpf.detach_uplink(*ifindex, name_of(*ifindex)));
-    }
-    for (ifindex, uplink) in &uplinks.to_set {
-        note(None, bpf.attach_uplink(*ifindex, name_of(*ifindex), *uplink));
-    }
     locals.to_set.iter().for_each(|(key, local)| note(None, bpf.set_local(key, local)));
     errors
 }

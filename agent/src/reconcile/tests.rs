@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ebpf_abi::{Port, Uplink};
 
-use super::bpf::{Maps, without_interface};
+use super::bpf::{Maps, asked_for, hasty, without_interface, write_uplinks};
 use super::memory::{Fault, Memories, Memory};
 use super::pass::Work;
 use super::removal::due;
+use crate::dataplane::bpf::Attached;
 use crate::dataplane::links::{HostVeth, HostVeths, IfIndex};
 use crate::dataplane::netns::Netns;
-use crate::limits::{RETRY_FIRST, RETRY_LAST};
+use crate::limits::{RETRY_FIRST, RETRY_LAST, SETTLE_AFTER};
 use crate::model::{
     ConflictPolicy, Endpoint, EndpointId, Entry, GatewayPolicy, Generation, Guard, GuardMode, Mac, Phase,
     PortVlan, ProbeTiming, Removal, Slot, Stage, StageError, State,
@@ -199,6 +200,58 @@ fn pins_are_forgotten_only_where_no_interface_of_ours_is() {
     let uplinks = BTreeMap::from([(12, Uplink::new(0))]);
     let actual = Tables { uplinks, ..Tables::default() };
     assert_eq!(without_interface(vec![10, 11, 12, 13], &actual, &veths, &works), [13]);
+}
+
+fn in_haste(ifindex: u32) -> Attached {
+    Attached { ifindex, kind: "clsact", for_good: false, foreign_before: false, foreign: false }
+}
+
+#[test]
+fn neither_a_lost_interface_nor_a_failure_keeps_the_programs_of_others_from_being_hung_for_good() {
+    let mut works = BTreeMap::from([work("failed", 1, 10), work("lost", 2, 11), work("young", 3, 12)]);
+    let [failed, lost, young] = ["failed", "lost", "young"].map(|name| EndpointId::new(name, "eth0"));
+    let mut memories = Memories::default();
+    for (id, ifindex) in [(&failed, 10), (&lost, 11), (&young, 12)] {
+        memories.get_mut(id).attached = Some(in_haste(ifindex));
+    }
+    assert_eq!(hasty(&works, &memories, T0), Some((failed.clone(), 10)));
+    memories.get_mut(&failed).fail(Stage::Bpf, broken(), T0);
+    assert_eq!(hasty(&works, &memories, T0), Some((lost.clone(), 11)));
+    works.get_mut(&lost).unwrap().ifindex = None;
+    memories.get_mut(&young).opened_at = Some(T0);
+    assert_eq!(hasty(&works, &memories, T0), None);
+    memories.get_mut(&failed).fail(Stage::Bpf, broken(), T0 + SETTLE_AFTER);
+    assert_eq!(hasty(&works, &memories, T0 + SETTLE_AFTER), Some((young, 12)));
+}
+
+#[test]
+fn an_order_ends_with_its_outcome_though_the_endpoint_lost_the_interface_meanwhile() {
+    let mut works = BTreeMap::from([work("a", 1, 10), work("b", 2, 11)]);
+    let id = EndpointId::new("a", "eth0");
+    let mut memories = Memories::default();
+    memories.get_mut(&id).hooks_asked = Some(10);
+    works.get_mut(&id).unwrap().ifindex = None;
+    assert_eq!(asked_for(&works, &memories, 10), Some(id.clone()));
+    assert_eq!(asked_for(&works, &memories, 11), None, "nobody asked");
+    works.remove(&id);
+    assert_eq!(asked_for(&works, &memories, 10), None, "it left");
+}
+
+#[test]
+fn an_uplink_that_refuses_a_program_stays_as_it_is_known_and_is_tried_again() {
+    let actual = BTreeMap::from([(1, Uplink::new(1)), (2, Uplink::new(2))]);
+    let wanted = BTreeMap::from([(2, Uplink::new(7)), (3, Uplink::new(3)), (4, Uplink::new(4))]);
+    let mut desired = wanted.clone();
+    let errors = write_uplinks(&mut desired, &actual, |ifindex, _| match ifindex {
+        4 => Ok(()),
+        other => Err(std::io::Error::other(format!("no {other}"))),
+    });
+    assert_eq!(errors, ["no 1", "no 2", "no 3"]);
+    let known = BTreeMap::from([(1, Uplink::new(1)), (2, Uplink::new(2)), (4, Uplink::new(4))]);
+    assert_eq!(desired, known);
+    let mut again = wanted.clone();
+    assert!(write_uplinks(&mut again, &known, |_, _| Ok::<_, std::io::Error>(())).is_empty());
+    assert_eq!(again, wanted);
 }
 
 #[test]
