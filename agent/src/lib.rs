@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  CNI ADD/DEL ─┐  mpsc   ┌─────────────┐  watch<Arc<Intent>>  ┌──────── reconcile task ────────┐
-//!  spool, GC   ─┴───────> │ store actor │ ───────────────────> │ coalesce, snapshot, plan,      │
+//!  spool, GC   ─┴───────> │ store actor │ ───────────────────> │ snapshot, plan, apply:         │
 //!                         │ + ledger    │                      │ links → bpf → ports → flows    │
 //!                         └─────────────┘                      │       → gate                   │
 //!  ports::run  (OVSDB)     watch<Arc<Ovs>> ──────────────────> │                                │
-//!  links::run  (netlink)   watch<Arc<..>> ───────────────────> │ only writer of the data plane  │
-//!  probe::run  (outcomes)  watch<Arc<Outcomes>> ─────────────> └──────┬──────────────────┬──────┘
-//!        ^                                                            │ watch<Arc<Wanted>>│ watch<Arc<Status>>
+//!  links::monitor::run     watch<Arc<HostVeths>> ────────────> │ only writer of the data plane  │
+//!  probe::driver::run      watch<Arc<Outcomes>> ─────────────> └──────┬──────────────────┬──────┘
+//!        ^                                       watch<Arc<Stations>> │                  │ watch<Arc<Status>>
 //!        └────────────────────────────────────────────────────────────┘                  v
 //!                                                             api (CNI waiters, control, health)
 //! ```
@@ -16,10 +16,10 @@
 //! | task | owns | in | out |
 //! | --- | --- | --- | --- |
 //! | `store::run` | the intent and its ledger files | `mpsc` of requests | `watch<Arc<Intent>>` |
-//! | `reconcile::run` | every write to links, eBPF maps, OVSDB ports and flows | `watch`es of intent and facts | `watch<Arc<Status>>`, `watch<Arc<Wanted>>` |
+//! | `reconcile::run` | every write to links, eBPF maps, OVSDB ports and flows | `watch`es of intent and facts | `watch<Arc<Status>>`, `watch<Arc<Stations>>` |
 //! | `dataplane::ports::run` | the OVSDB connection | `mpsc` of transactions | `watch<Arc<Ovs>>` |
 //! | `dataplane::flows::run` | one OpenFlow connection for each bridge | `mpsc` of requests | replies |
-//! | `probe::driver::run` | conflict probes, gateway watch, the book of conflicts | `watch<Arc<Wanted>>`, eBPF facts | `watch<Arc<Outcomes>>` |
+//! | `probe::driver::run` | conflict probes, gateway watch, the book of conflicts | `watch<Arc<Stations>>`, eBPF facts | `watch<Arc<Outcomes>>` |
 //! | `dataplane::hooks` (a thread) | hanging programs on host veths | `mpsc` of orders | `mpsc` of outcomes |
 //! | netlink (a future of `Links::connect`) | the rtnetlink socket's thread | – | ends when that does |
 //! | `links::monitor::run` | the set of host veths | netlink's multicast | `watch<Arc<HostVeths>>` |

@@ -3,7 +3,9 @@
 //! The kernel hangs a TCX program under its RTNL lock and waits for an RCU grace period before it lets go
 //! (`tcx_link_attach`; measured 12 ms for each program, 6.18). Whoever asks for that in a pass would hold up every other
 //! endpoint, and on a worker of the runtime every other task; Open vSwitch waits for the same lock. So the reconciler
-//! sends orders and takes outcomes, as with any other fact, and leaves TCX for quiet moments. This module knows no endpoints, only interfaces; what an outcome means is the reconciler's business.
+//! sends orders and takes outcomes, as with any other fact, and leaves TCX for quiet moments.
+//!
+//! This module knows no endpoints, only interfaces; what an outcome means is the reconciler's business.
 
 use std::sync::Arc;
 

@@ -256,7 +256,7 @@ impl Store {
     fn settle_overtaken(&mut self, remove: &Remove) -> Result<Generation, StoreError> {
         let debts = &mut self.intent.debts;
         match remove.reservation {
-            // Still one that is owed was booked by somebody who knows better.
+            // One that is owed was booked by somebody who knows better.
             Reservation::CallerReleases => {
                 if debts.get(&remove.id).is_none_or(|debt| debt.state == IpamState::Owed) {
                     return Ok(self.intent.generation);

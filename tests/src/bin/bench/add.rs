@@ -1,4 +1,5 @@
-//! ADD from the exec of the shim until the port has its number, and to its exit, beside the floor and beside the start of any process at all.
+//! ADD from the exec of the shim until the port has its number, and to its exit, beside the floor and beside the start of
+//! any process at all.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
