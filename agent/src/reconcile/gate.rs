@@ -34,8 +34,7 @@ impl Reconciler {
     /// Sets the host ends up whose guard stands: by then both walls drop what the pod must not send.
     async fn raise_host_ends(&mut self, pass: &mut Pass) {
         let ready = |w: &&Work| {
-            let prepared =
-                |m: &Memory| w.entry.phase != Phase::Adding || m.prepared == Some(w.entry.revision);
+            let prepared = |m: &Memory| w.entry.phase == Phase::Live || m.prepared == Some(w.entry.revision);
             let memory = self.memories.get(w.id());
             w.flowed && w.ifindex.is_some() && memory.is_some_and(|m| m.attached.is_some() && prepared(m))
         };

@@ -12,7 +12,7 @@ mod gateways;
 mod openflow;
 mod status;
 
-use crate::cli::{AccelVerb, Cli, FlowsVerb, Verb};
+use crate::cli::{AccelVerb, Cli, FlowsVerb, Format, Verb};
 use crate::failure::{Failure, Found};
 use crate::screen::Screen;
 use crate::session::Session;
@@ -21,6 +21,9 @@ use crate::session::Session;
 pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
     if let Verb::Completions { shell } = cli.verb {
         return completions::run(shell);
+    }
+    if cli.output == Format::Json && has_no_json(&cli.verb) {
+        return Err(Failure::NoJson);
     }
     if let Verb::OpenFlow { options, verb } = cli.verb {
         return openflow::run(options, verb);
@@ -51,4 +54,9 @@ pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
         Verb::OpenFlow { options, verb } => openflow::run(options, verb),
         Verb::Completions { shell } => completions::run(shell),
     }
+}
+
+/// Verbs that speak the language of `ovs-ofctl`.
+fn has_no_json(verb: &Verb) -> bool {
+    matches!(verb, Verb::OpenFlow { .. } | Verb::Flows(FlowsVerb::Dump { switch: Some(_), .. }))
 }

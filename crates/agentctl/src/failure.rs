@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     NoSwitch(#[source] io::Error),
     #[error("the switch sent a message that cannot be read")]
     BadSwitch(#[source] openflow::DecodeError),
+    #[error("-o json: what needs no agent prints text; `openflow` has --json-lines")]
+    NoJson,
     #[error("{0} is not the number of a table, and names are the agent's")]
     NoTable(String),
     #[error("the switch answered: {0}")]
@@ -96,7 +98,7 @@ impl Failure {
             | Self::NoSwitch(_)
             | Self::BadSwitch(_)
             | Self::SwitchRefused(_) => OUT_OF_REACH,
-            Self::NoTable(_) => USAGE,
+            Self::NoTable(_) | Self::NoJson => USAGE,
             Self::Input(_) | Self::Output(_) => FAILED,
         }
     }

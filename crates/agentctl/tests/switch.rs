@@ -115,3 +115,10 @@ fn no_switch_is_told_as_such() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("the switch is out of reach"));
     assert_eq!(dump(Path::new("/nonexistent"), &["--table", "guard"]).status.code(), Some(2));
 }
+
+#[test]
+fn json_is_refused_where_there_is_none() {
+    let output = dump(Path::new("/nonexistent"), &["-o", "json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("-o json"));
+}

@@ -1,3 +1,5 @@
+//! The probe of addresses: what is asked when, and what counts as a conflict.
+
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The book of conflicts: what is a claim, when it is told and when it ends.
+
 use std::net::IpAddr;
 use std::time::Duration;
 
