@@ -33,12 +33,8 @@ impl Reconciler {
 
     /// Sets the host ends up whose guard stands: by then both walls drop what the pod must not send.
     async fn raise_host_ends(&mut self, pass: &mut Pass) {
-        let ready = |w: &&Work| {
-            let prepared = |m: &Memory| w.entry.phase == Phase::Live || m.prepared == Some(w.entry.revision);
-            let memory = self.memories.get(w.id());
-            w.flowed && w.ifindex.is_some() && memory.is_some_and(|m| m.attached.is_some() && prepared(m))
-        };
-        let guarded = pass.works.values().filter(ready);
+        let guarded =
+            pass.works.values().filter(|w| self.memories.get(w.id()).is_some_and(|m| guarded(w, m)));
         let down = guarded.filter(|w| {
             let name = w.entry.endpoint.host_ifname();
             pass.veths.get(&name).is_none_or(|v| !v.is_up)
@@ -209,7 +205,8 @@ impl Reconciler {
         }
         let role = match memory.open {
             true => Role::Open { fresh: work.entry.phase != Phase::Live },
-            false if needs_probe(work) => Role::Probing(endpoint.conflict_timing),
+            // Who answers a probe is heard by the programs, and through a host end that is up.
+            false if needs_probe(work) && guarded(work, memory) => Role::Probing(endpoint.conflict_timing),
             false => return None,
         };
         let aging = pass.ovs.bridges.get(&endpoint.bridge).map_or(DEFAULT_AGING, database::mac_aging);
@@ -236,6 +233,12 @@ impl Reconciler {
 
 /// OVS' own default of `other_config:mac-aging-time` (ovs-vswitchd.conf.db(5)).
 const DEFAULT_AGING: Duration = Duration::from_mins(5);
+
+/// Whether everything stands that has to stand before the host end may be up.
+fn guarded(work: &Work, memory: &Memory) -> bool {
+    let is_prepared = work.entry.phase == Phase::Live || memory.prepared == Some(work.entry.revision);
+    work.flowed && work.ifindex.is_some() && memory.attached.is_some() && is_prepared
+}
 
 fn needs_probe(work: &Work) -> bool {
     let endpoint = &work.entry.endpoint;
