@@ -84,6 +84,30 @@ fn the_doctor_is_content_with_a_healthy_node_and_not_with_a_sick_one() {
 }
 
 #[test]
+fn the_doctor_tells_of_flows_before_the_guard_and_of_a_bridge_that_is_gone() {
+    let lab = Lab::usual();
+    let _pod = lab.pod("cart").up();
+    let tells = |what: &str| {
+        lab.eventually(10, what, || {
+            let told = ask(&lab, "doctor").stdout;
+            if told.contains(what) { Ok(()) } else { Err(told) }
+        });
+    };
+    tells("flows are as they should be");
+    let flow = "table=0,priority=65530,arp";
+    lab.switch().ofctl("add-flow", "br1", &[&format!("{flow},actions=NORMAL")]).expect("adding a flow");
+    tells("of priority 65530");
+    lab.switch().ofctl("del-flows", "br1", &["--strict", flow]).expect("deleting the flow");
+    tells("flows are as they should be");
+    lab.switch().vsctl(&["del-br", "br1"]).expect("deleting the bridge");
+    tells("does not exist");
+    lab.add_bridge("br1").expect("making the bridge again");
+    lab.switch().vsctl(&["add-port", "br1", lab.gateway().port()]).expect("the gateway's port");
+    tells("flows are as they should be");
+    lab.finish();
+}
+
+#[test]
 fn status_names_the_node_the_bridge_and_its_pods() {
     let lab = Lab::usual();
     let _pods = [lab.pod("a").up(), lab.pod("b").up()];

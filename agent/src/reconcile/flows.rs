@@ -53,6 +53,8 @@ struct Table {
     wanted: usize,
     /// Foreign flows of table 0 below the hook.
     foreign: Foreign,
+    /// The highest priority of a foreign flow above the hook.
+    above: Option<u16>,
 }
 
 /// Whose frames somebody else's flows of table 0 are about.
@@ -154,6 +156,11 @@ impl Reconciler {
                 for work in pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge) {
                     work.wait(Stage::Flows, why.clone());
                 }
+                pass.faults.insert(format!("bridge {bridge}"), why);
+            } else if let Some(priority) = self.tables.bridges.get(&bridge).and_then(|t| t.above) {
+                let why = format!(
+                    "table 0 holds a foreign flow of priority {priority}: what it matches passes by the guard"
+                );
                 pass.faults.insert(format!("bridge {bridge}"), why);
             }
         }
@@ -295,6 +302,7 @@ impl Reconciler {
             refuse_foreign(pass, bridge, block, &dump.flows).map_err(Trouble::NotOurs)?;
         }
         let foreign = Foreign::among(&dump.flows);
+        let above = above_hook(&dump.flows);
         // The maps of this pass were written before this was known.
         pass.again |= known.is_none_or(|t| t.epoch != dump.epoch || t.foreign != foreign);
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
@@ -306,6 +314,7 @@ impl Reconciler {
             read_at: pass.now,
             wanted: 0,
             foreign,
+            above,
         };
         self.tables.bridges.insert(bridge.to_owned(), table);
         if dump.epoch == epoch {
@@ -314,6 +323,13 @@ impl Reconciler {
             Err(Trouble::NotNow("the switch has just reconnected".to_owned()))
         }
     }
+}
+
+/// The highest priority of a foreign flow that sees frames before the guard's hook does.
+fn above_hook(flows: &[FlowEntry]) -> Option<u16> {
+    let foreign = flows.iter().map(|entry| &entry.flow).filter(|flow| Cookie::parse(flow.cookie).is_none());
+    let above = foreign.filter(|flow| flow.table == Block::HOOK && flow.priority > Block::HOOK_PRIORITY);
+    above.map(|flow| flow.priority).max()
 }
 
 /// At first contact: a bridge that somebody else programs, or whose tables of our block are in use, is left alone.

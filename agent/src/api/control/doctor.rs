@@ -1,11 +1,14 @@
 //! `agentctl doctor`: checks of everything the agent stands on, from the kernel upward, each with its remedy.
 
+use std::collections::BTreeMap;
+
 use agent_api::control::v1 as pb;
 use ebpf::abi::{Counter, Reason};
 
 use super::Context;
 use crate::dataplane::flows::Connection;
-use crate::model::State;
+use crate::dataplane::ports::{Lock, Ovs};
+use crate::model::{Phase, State};
 use crate::report::chain;
 
 pub(super) async fn reply(context: &Context) -> pb::DoctorReply {
@@ -111,14 +114,12 @@ fn database(context: &Context) -> pb::Check {
                 context.config.ovs.db.display()
             ),
         ),
-        crate::dataplane::ports::State::Connected if ovs.lock == crate::dataplane::ports::Lock::Waiting => {
-            bad(
-                name,
-                pb::Outcome::Fail,
-                "another agent holds the OVSDB lock `underpass`",
-                "only one agent may work on a database: stop the other",
-            )
-        }
+        crate::dataplane::ports::State::Connected if ovs.lock == Lock::Waiting => bad(
+            name,
+            pb::Outcome::Fail,
+            "another agent holds the OVSDB lock `underpass`",
+            "only one agent may work on a database: stop the other",
+        ),
         crate::dataplane::ports::State::Connected if ovs.next_cfg > ovs.cur_cfg => bad(
             name,
             pb::Outcome::Warn,
@@ -151,21 +152,46 @@ fn switches(context: &Context) -> Vec<pb::Check> {
             return bad(&name, pb::Outcome::Fail, chain(error), "is ovs-vswitchd running?");
         }
         match status.faults.get(&name) {
-            Some(fault) => bad(&name, pb::Outcome::Fail, fault, "see agentctl flows dump --diff"),
+            Some(fault) => bad(&name, pb::Outcome::Fail, fault, "see agentctl flows dump"),
             None => ok(&name, "flows are as they should be"),
         }
     };
-    connections.iter().map(check).collect()
+    let mut checks: Vec<_> = connections.iter().map(check).collect();
+    checks.extend(missing_bridges(context, &ovs));
+    checks
+}
+
+/// Bridges that pods live on and that are not there any more.
+fn missing_bridges(context: &Context, ovs: &Ovs) -> Vec<pb::Check> {
+    let mut missing = BTreeMap::<String, usize>::new();
+    for entry in context.store.intent().endpoints.values() {
+        let bridge = &entry.endpoint.bridge;
+        if ovs.is_synced && !ovs.bridges.contains_key(bridge) {
+            *missing.entry(bridge.clone()).or_default() += 1;
+        }
+    }
+    let check = |(bridge, count): (String, usize)| {
+        let what = format!("it does not exist, and {count} endpoints live on it");
+        let mend = format!(
+            "ovs-vsctl add-br {bridge}: the agent never makes one, the ports come back by themselves"
+        );
+        bad(&format!("bridge {bridge}"), pb::Outcome::Fail, what, mend)
+    };
+    missing.into_iter().map(check).collect()
 }
 
 fn endpoints(context: &Context) -> pb::Check {
     let name = "endpoints";
     let status = context.reconcile.status();
+    let intent = context.store.intent();
+    let is_live = |id| intent.endpoints.get(id).is_some_and(|entry| entry.phase == Phase::Live);
     let failed: Vec<_> = status
         .endpoints
         .iter()
         .filter_map(|(id, s)| match &s.state {
             State::Failed { stage, error, .. } => Some(format!("{id} at {stage}: {error}")),
+            // What an ADD waits for is the ADD's to tell.
+            State::Pending { stage, why } if is_live(id) => Some(format!("{id} waits at {stage}: {why}")),
             _ => None,
         })
         .collect();
@@ -203,6 +229,9 @@ async fn orphans(context: &Context) -> pb::Check {
     let name = "orphans";
     let intent = context.store.intent();
     let mut found = Vec::new();
+    if context.ports.watch().borrow().lock == Lock::Waiting {
+        return ok(name, "not looked for: veths may be those of the agent that holds the OVSDB lock");
+    }
     if let Ok(veths) = context.links.observe().await {
         for (ifname, veth) in &veths {
             let id = veth.alias.as_deref().and_then(crate::model::EndpointId::from_alias);
