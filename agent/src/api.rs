@@ -67,9 +67,7 @@ impl Context {
     /// The physical members of a bridge, by name.
     fn uplinks(&self, bridge: &str) -> Vec<String> {
         let ovs = self.ports.watch().borrow().clone();
-        let listed = self.config.bridges.iter().find(|b| b.name == bridge);
-        let listed = listed.map_or(&[][..], |b| &b.uplinks);
-        crate::reconcile::uplinks(&ovs, bridge, listed).into_iter().map(|i| i.name.clone()).collect()
+        crate::reconcile::uplinks(&ovs, &self.config, bridge).into_iter().map(|i| i.name.clone()).collect()
     }
 }
 

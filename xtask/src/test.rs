@@ -126,7 +126,7 @@ fn in_guests(steps: &mut Steps, binaries: Option<&Path>, filter: Option<&str>) -
     for (series, path) in [(kernels::TCX, "TCX"), (kernels::CLSACT, "clsact")] {
         steps.step(&format!("BPF programs: kernel {series}"), |work| {
             let guest = Guest { directory: places::root().join("ebpf"), settled: false, ..guest(series)? };
-            tests_in_guest(work, &guest, ("ebpf", |_| true), filter)
+            tests_in_guest(work, &guest, "ebpf", |_| true, filter)
         })?;
         let Some(binaries) = binaries else { continue };
         steps.step(&format!("lab: kernel {series}, kernel datapath, {path}"), |work| {
@@ -136,7 +136,7 @@ fn in_guests(steps: &mut Steps, binaries: Option<&Path>, filter: Option<&str>) -
                 (DATAPATH_VARIABLE.to_owned(), KERNEL_DATAPATH.to_owned()),
             ]);
             let told = |name: &str| series == kernels::TCX || HOOK_STORIES.contains(&name);
-            tests_in_guest(work, &guest, ("e2e", told), filter)
+            tests_in_guest(work, &guest, "e2e", told, filter)
         })?;
     }
     Ok(())
@@ -153,7 +153,8 @@ fn guest(series: &str) -> Result<Guest> {
 fn tests_in_guest(
     work: &Work,
     guest: &Guest,
-    (package, chosen): (&str, impl Fn(&str) -> bool),
+    package: &str,
+    chosen: impl Fn(&str) -> bool,
     filter: Option<&str>,
 ) -> Result<Verdict> {
     let mut tests = test_binaries(work, package)?;

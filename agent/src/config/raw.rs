@@ -59,6 +59,7 @@ fn read(r: &mut Reader) -> Config {
     let second = Duration::from_secs(1);
     let db = r.path("ovs.db", "/var/run/openvswitch/db.sock");
     let ovs_run_dir = db.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    let probe = ProbeTiming::USUAL;
     let renew = r.duration("accel.renew", 5 * second, Duration::from_millis(100));
     let lease = r.duration("accel.lease", 30 * second, second);
     if lease <= renew {
@@ -94,9 +95,10 @@ fn read(r: &mut Reader) -> Config {
                 ],
             ),
             timing: ProbeTiming {
-                count: u32::try_from(r.integer("conflict.count", 3, 1, 10)).unwrap_or(3),
-                interval: r.duration("conflict.interval", second / 10, second / 100),
-                wait: r.duration("conflict.wait", second / 10, second / 100),
+                count: u32::try_from(r.integer("conflict.count", probe.count.into(), 1, 10))
+                    .unwrap_or(probe.count),
+                interval: r.duration("conflict.interval", probe.interval, second / 100),
+                wait: r.duration("conflict.wait", probe.wait, second / 100),
             },
             for_life: r.choice("conflict.for_life", &[("notify", ForLife::Notify), ("off", ForLife::Off)]),
         },

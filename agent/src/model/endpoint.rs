@@ -175,6 +175,12 @@ pub struct ProbeTiming {
     pub wait: Duration,
 }
 
+impl ProbeTiming {
+    /// What an ADD takes unless the configuration says otherwise: three probes in 300 ms.
+    pub const USUAL: Self =
+        Self { count: 3, interval: Duration::from_millis(100), wait: Duration::from_millis(100) };
+}
+
 /// A route of the IPAM result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {

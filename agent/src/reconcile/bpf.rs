@@ -277,8 +277,7 @@ impl Reconciler {
     ) -> BTreeMap<u32, (String, u16)> {
         let mut uplinks = BTreeMap::new();
         for (name, (index, ..)) in bridges {
-            let listed = self.parts.config.bridges.iter().find(|b| b.name == *name);
-            for uplink in database::uplinks(&pass.ovs, name, listed.map_or(&[][..], |b| &b.uplinks)) {
+            for uplink in database::uplinks(&pass.ovs, &self.parts.config, name) {
                 if let Some(ifindex) = uplink.ifindex {
                     uplinks.insert(ifindex, (uplink.name.clone(), *index));
                 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Config;
 use crate::dataplane::ports::{Bridge, Interface, NewPort, Ovs, Port, PortVlan as OvsVlan, VlanMode};
 use crate::model::{Endpoint, Obstacle, OfPort, PortVlan};
 use crate::plan::ports::{OWNER, external_ids, key};
@@ -72,7 +73,8 @@ pub(super) fn port_blockers(ovs: &Ovs, port: &str) -> Vec<Obstacle> {
 }
 
 /// The physical members of a bridge: those listed, or every system interface that nobody claims and that is no veth.
-pub(crate) fn uplinks<'a>(ovs: &'a Ovs, bridge: &str, listed: &[String]) -> Vec<&'a Interface> {
+pub(crate) fn uplinks<'a>(ovs: &'a Ovs, config: &Config, bridge: &str) -> Vec<&'a Interface> {
+    let listed = config.bridges.iter().find(|b| b.name == bridge).map_or(&[][..], |b| &b.uplinks);
     let ports = ovs.ports.values().filter(|p| p.bridge == bridge);
     let interfaces = ports.flat_map(|port| port.interfaces.iter().map(move |interface| (port, interface)));
     let chosen = interfaces.filter(|(port, interface)| {

@@ -327,9 +327,13 @@ impl Reconciler {
 
 /// The highest priority of a foreign flow that sees frames before the guard's hook does.
 fn above_hook(flows: &[FlowEntry]) -> Option<u16> {
-    let foreign = flows.iter().map(|entry| &entry.flow).filter(|flow| Cookie::parse(flow.cookie).is_none());
-    let above = foreign.filter(|flow| flow.table == Block::HOOK && flow.priority > Block::HOOK_PRIORITY);
+    let above = flows.iter().map(|entry| &entry.flow).filter(|flow| is_above_hook(flow));
     above.map(|flow| flow.priority).max()
+}
+
+/// Whether a flow is somebody else's and sees frames before the guard's hook does.
+fn is_above_hook(flow: &Flow) -> bool {
+    flow.table == Block::HOOK && flow.priority > Block::HOOK_PRIORITY && Cookie::parse(flow.cookie).is_none()
 }
 
 /// At first contact: a bridge that somebody else programs, or whose tables of our block are in use, is left alone.
@@ -348,7 +352,7 @@ fn refuse_foreign(pass: &Pass, bridge: &str, block: Block, flows: &[FlowEntry]) 
                 "table {table} of bridge {bridge} holds foreign flows: choose another ovs.table_base"
             ));
         }
-        if flow.table == Block::HOOK && flow.priority > Block::HOOK_PRIORITY {
+        if is_above_hook(flow) {
             let (limit, found) = (Block::HOOK_PRIORITY, flow.priority);
             return Err(format!(
                 "table 0 of bridge {bridge} holds a foreign flow of priority {found}, above {limit}"

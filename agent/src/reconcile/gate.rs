@@ -188,8 +188,7 @@ impl Reconciler {
     fn follow_uplinks(&mut self, pass: &Pass) {
         let bridges: BTreeSet<_> = pass.works.values().map(|w| w.entry.endpoint.bridge.as_str()).collect();
         for bridge in bridges {
-            let listed = self.parts.config.bridges.iter().find(|b| b.name == bridge);
-            let uplinks = database::uplinks(&pass.ovs, bridge, listed.map_or(&[][..], |b| &b.uplinks));
+            let uplinks = database::uplinks(&pass.ovs, &self.parts.config, bridge);
             let up = uplinks.into_iter().filter(|i| i.link_state == Some(LinkState::Up));
             self.uplinks.follow(bridge, up.map(|i| i.name.clone()).collect());
         }

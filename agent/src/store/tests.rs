@@ -32,11 +32,7 @@ fn endpoint(name: &str) -> Endpoint {
         routes: Vec::new(),
         guard: Guard { mode: GuardMode::Full, dhcp: false, slaac: false, vm: false },
         conflict: ConflictPolicy::Fail,
-        conflict_timing: ProbeTiming {
-            count: 3,
-            interval: Duration::from_millis(100),
-            wait: Duration::from_millis(100),
-        },
+        conflict_timing: ProbeTiming::USUAL,
         gateway: GatewayPolicy::Warn,
         accelerate: true,
         ofport_request: None,

@@ -1,7 +1,5 @@
 //! What is rebuilt from which remains.
 
-use std::time::Duration;
-
 use ebpf_abi::{Port, SrcKey, SrcVal};
 
 use super::*;
@@ -15,11 +13,7 @@ const SLOT: Slot = Slot { index: 3, generation: 8 };
 
 const DEFAULTS: Defaults = Defaults {
     conflict: ConflictPolicy::Fail,
-    conflict_timing: ProbeTiming {
-        count: 3,
-        interval: Duration::from_millis(100),
-        wait: Duration::from_millis(100),
-    },
+    conflict_timing: ProbeTiming::USUAL,
     gateway: GatewayPolicy::Warn,
 };
 
