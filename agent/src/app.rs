@@ -7,6 +7,7 @@
 mod cluster;
 
 use std::fs;
+use std::io::IsTerminal as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
 
 use crate::api;
 use crate::args::Args;
@@ -39,14 +41,14 @@ const DEFAULT_CONFIG: &str = "/etc/underpass/agent.toml";
 /// `underpass-agent`: until a signal or a fatal fault.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let config = load(args)?;
-    start_logging(args, &config);
+    start_logging(log_filter(args, &config)?, config.log.format);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve(Arc::new(config)))
 }
 
 /// `underpass-agent check`.
 pub fn check(args: &Args) -> anyhow::Result<()> {
-    load(args).map(drop)
+    log_filter(args, &load(args)?).map(drop)
 }
 
 /// `underpass-agent health`: for exec probes.
@@ -262,12 +264,22 @@ fn load(args: &Args) -> anyhow::Result<Config> {
     Ok(Config::load(path, args.config.is_some())?)
 }
 
-fn start_logging(args: &Args, config: &Config) {
-    let filter = args.log.as_deref().unwrap_or(&config.log.level);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr);
-    match config.log.format {
+/// What is logged; a filter that cannot be read is refused, for the log would lack what was asked for.
+fn log_filter(args: &Args, config: &Config) -> anyhow::Result<EnvFilter> {
+    let (text, from) = match &args.log {
+        Some(text) => (text, "--log (or UNDERPASS_LOG)"),
+        None => (&config.log.level, "log.level"),
+    };
+    EnvFilter::builder().parse(text).with_context(|| format!("{from}: `{text}` is no log filter"))
+}
+
+fn start_logging(filter: EnvFilter, format: LogFormat) {
+    let out = std::io::stderr();
+    // Colours belong on terminals: files and the journal keep the bytes (no-color.org for the variable).
+    let coloured = out.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(coloured);
+    let builder = builder.with_writer(std::io::stderr);
+    match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
@@ -286,4 +298,23 @@ fn make_private(dir: &Path) -> anyhow::Result<()> {
 fn proc_root() -> ProcRoot {
     let mounted = Path::new("/host/proc/sys/net");
     if mounted.is_dir() { ProcRoot::new("/host/proc") } else { ProcRoot::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_log_filter_that_cannot_be_read_is_refused_by_its_name() {
+        let config = Config::load(Path::new("/nonexistent"), false).unwrap();
+        let with = |filter: &str| {
+            let args = Args::parse_from(["underpass-agent", "--log", filter]);
+            log_filter(&args, &config).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(with("underpass_agent=debug,info"), Ok(()));
+        let refused = "--log (or UNDERPASS_LOG): `underpass_agent=loud` is no log filter";
+        assert_eq!(with("underpass_agent=loud"), Err(refused.to_owned()));
+    }
 }

@@ -5,12 +5,15 @@
 //! While the agent is away, DEL and GC are left in the spool ([`spool`]) and succeed; everything else fails with a code
 //! that makes the runtime try again ([`failure`]).
 //!
+//! A person who calls it with `--help` or `--version` is told what it is ([`help`]).
+//!
 //! The shim has no JSON model, no netlink and no policy: it must stay small, because it is started for every call. On
 //! SIGTERM and SIGINT it simply dies: the stream breaks, the agent withdraws the call, and a running IPAM plugin dies too.
 
 mod call;
 mod conversation;
 mod failure;
+mod help;
 mod ipam;
 mod spool;
 mod version;
@@ -24,6 +27,9 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let boottime_ns = agent_api::boottime_ns();
+    if let Some(text) = help::asked() {
+        return print(text.as_bytes(), 0).unwrap_or(ExitCode::FAILURE);
+    }
     match call::read(boottime_ns) {
         Ok(Request::Version { cni_version }) => print(version::reply(&cni_version).as_bytes(), 0),
         Ok(Request::Call(call)) => run(&call),

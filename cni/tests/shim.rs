@@ -69,6 +69,18 @@ fn done(exit: i32, stdout: &str) -> Line {
 }
 
 #[test]
+fn a_person_who_asks_is_told_what_it_is() {
+    let said = |word: &str| {
+        let command = &mut std::process::Command::new(env!("CARGO_BIN_EXE_underpass-cni"));
+        let output = command.arg(word).env_remove("CNI_COMMAND").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said("--help").contains("CNI plugin of Underpass"));
+    assert_eq!(said("--version"), concat!("underpass-cni ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
 fn an_add_passes_everything_on_and_prints_what_comes_back() {
     let bench = Bench::new();
     let agent = bench.agent([Line::Accept, done(0, r#"{"cniVersion":"1.0.0"}"#), Line::ExpectAck]);

@@ -118,5 +118,6 @@ fn status_names_the_node_the_bridge_and_its_pods() {
     assert_eq!((bridge.name.as_str(), bridge.datapath_type.as_str(), bridge.endpoints), ("br1", datapath, 2));
     assert_eq!(bridge.flows_present, bridge.flows_expected);
     assert_eq!(usize::try_from(bridge.flows_present).ok(), Some(lab.our_flows().len()));
+    assert!(!lab.agent().log().contains('\u{1b}'), "colours in a file: {}", lab.agent().log_tail());
     lab.finish();
 }
