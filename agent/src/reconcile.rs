@@ -28,7 +28,7 @@ mod report;
 mod tests;
 mod uplinks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +129,8 @@ pub struct Reconciler {
     /// Removals that failed, and when they are tried again.
     leaving: BTreeMap<EndpointId, memory::Fault>,
     swept: bool,
+    /// Interfaces on which programs were hung although their endpoint had left: the next sweep looks for their pins.
+    strays: BTreeSet<u32>,
     /// What the ledger had lost was looked for.
     adopted: bool,
     /// The OVSDB lock was held when the database was last in reach.
@@ -155,6 +157,7 @@ impl Reconciler {
             settled_at: Duration::ZERO,
             leaving: BTreeMap::new(),
             swept: false,
+            strays: BTreeSet::new(),
             adopted: false,
             is_ours: false,
             parts,

@@ -85,14 +85,14 @@ pub enum Error {
         source: Box<MapError>,
     },
     /// The name and the index of a device do not belong together (any more).
-    #[error("device {ifname} has ifindex {}, expected {ifindex}", found.map_or("none".to_owned(), |i| i.to_string()))]
+    #[error("ifindex {ifindex} is not {ifname} but {}", found.as_deref().unwrap_or("nobody's"))]
     Device {
         /// The name given.
         ifname: String,
         /// The index given.
         ifindex: u32,
-        /// The index which the name has now.
-        found: Option<u32>,
+        /// The name of the device that has the index now.
+        found: Option<String>,
     },
     /// A program could not be attached.
     #[error("attaching the program {program} to {ifname} (ifindex {ifindex})")]

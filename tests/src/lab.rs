@@ -325,6 +325,9 @@ impl Lab {
         let mut faults = self.delete_pods();
         if self.agent.is_started() {
             faults.extend(leftovers::wait_until_none(self));
+            if !faults.is_empty() {
+                leftovers::tell_the_state(self);
+            }
             faults.extend(self.agent.stop().err().map(|error| format!("{error:#}")));
             faults.extend(leftovers::after_the_agent(self));
             faults.extend(self.switch.check_upcalls().err().map(|error| format!("{error:#}")));

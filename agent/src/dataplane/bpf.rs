@@ -103,12 +103,12 @@ impl Bpf {
     }
 
     /// Takes the programs off a device; the device may be gone.
-    pub fn detach(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
-        self.hooks.detach(ifindex, ifname)
+    pub fn detach(&self, ifindex: u32) -> Result<(), Error> {
+        self.hooks.detach(ifindex)
     }
 
-    pub fn detach_uplink(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
-        self.hooks.detach(ifindex, ifname)?;
+    pub fn detach_uplink(&self, ifindex: u32) -> Result<(), Error> {
+        self.hooks.detach(ifindex)?;
         self.lock().remove_uplink(ifindex)
     }
 

@@ -126,7 +126,9 @@ impl Reconciler {
     pub(super) fn attached(&mut self, pass: &mut Pass) {
         for Outcome { ifindex, attached } in std::mem::take(&mut self.hung) {
             let Some(id) = asked_for(&pass.works, &self.memories, ifindex) else {
-                self.forget(ifindex);
+                // The endpoint left meanwhile. If its interface is still there, its removal is yet to come, and until
+                // then the programs drop; taking them off one by one would hold RTNL for a second each on 5.10.
+                self.strays.insert(ifindex);
                 continue;
             };
             let memory = self.memories.get_mut(&id);
@@ -141,13 +143,6 @@ impl Reconciler {
                 Err(_) if memory.ifindex != Some(ifindex) => {}
                 Err(text) => self.fail(pass, &id, Stage::Bpf, StageError::Guard(text)),
             }
-        }
-    }
-
-    /// The endpoint left while its programs were being hung: what was pinned for its interface is nobody's.
-    fn forget(&self, ifindex: u32) {
-        if let Err(error) = self.parts.bpf.detach(ifindex, "") {
-            tracing::warn!(ifindex, error = chain(&error), "pins of an interface that is gone stay");
         }
     }
 
@@ -178,7 +173,7 @@ impl Reconciler {
         let name_of = |ifindex: u32| names.get(&ifindex).map_or("", String::as_str);
         let failed = write_uplinks(&mut desired.uplinks, &actual.uplinks, |ifindex, uplink| match uplink {
             Some(uplink) => bpf.attach_uplink(ifindex, name_of(ifindex), uplink),
-            None => bpf.detach_uplink(ifindex, name_of(ifindex)),
+            None => bpf.detach_uplink(ifindex),
         });
         if !failed.is_empty() {
             pass.faults.insert("bpf".to_owned(), failed.join("; "));
@@ -329,7 +324,7 @@ fn take_over(
 ) -> Result<Tables, ebpf::Error> {
     let mut actual = bpf.read()?;
     for ifindex in without_interface(bpf.attached()?, &actual, veths, works) {
-        bpf.detach(ifindex, "")?;
+        bpf.detach(ifindex)?;
     }
     for uplink in actual.uplinks.values_mut() {
         uplink.bridge = u16::MAX;

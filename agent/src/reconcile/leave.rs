@@ -57,7 +57,7 @@ impl Reconciler {
         for ifindex in attached {
             let veth = veths.iter().find(|(_, veth)| veth.index.0 == ifindex).map(|(name, _)| name.as_str());
             let name = veth.or_else(|| self.maps.uplink(ifindex)).unwrap_or_default();
-            if let Err(error) = bpf.detach(ifindex, name) {
+            if let Err(error) = bpf.detach(ifindex) {
                 faults.push(format!("programs of {name} ({ifindex}): {}", chain(&error)));
             }
         }

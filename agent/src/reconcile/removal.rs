@@ -32,15 +32,12 @@ impl Reconciler {
     pub(super) async fn removals(&mut self, pass: &mut Pass) {
         let removals: Vec<_> = pass.intent.removals.values().cloned().collect();
         self.leaving.retain(|id, _| pass.intent.removals.contains_key(id));
-        if removals.is_empty() {
-            return;
-        }
         let (unplugged, plugged): (Vec<_>, Vec<_>) = removals.into_iter().partition(|r| r.is_unplugged);
         for removal in unplugged {
             self.finish(pass, removal).await;
         }
         let due = due(plugged, &self.leaving, pass.now);
-        if due.is_empty() {
+        if due.is_empty() && std::mem::take(&mut self.strays).is_empty() {
             return;
         }
         let this = &*self;
@@ -101,7 +98,7 @@ impl Reconciler {
         };
         let here = |i: u32| veths.values().any(|v| v.index.0 == i) || self.maps.is_uplink(i);
         for ifindex in attached.into_iter().filter(|i| !here(*i)) {
-            if let Err(error) = self.parts.bpf.detach(ifindex, "") {
+            if let Err(error) = self.parts.bpf.detach(ifindex) {
                 pass.faults.insert("bpf".to_owned(), chain(&error));
             }
         }

@@ -20,10 +20,7 @@ use aya::{
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     },
 };
-use nix::{
-    libc,
-    net::if_::{if_indextoname, if_nametoindex},
-};
+use nix::{libc, net::if_::if_indextoname};
 
 use super::{program_mut, program_name};
 use crate::{
@@ -104,11 +101,11 @@ impl Hooks {
 
     /// Takes every program of ours off a device, or removes its pins if the device is gone. A name that is
     /// empty or out of date does no harm: the device is then found by its index.
-    pub fn detach(&self, ifindex: u32, ifname: &str) -> Result<(), Error> {
+    pub fn detach(&self, ifindex: u32) -> Result<(), Error> {
         let here = self.pins.found()?.into_iter().filter(|f| f.ifindex == ifindex);
         for Found { role, clsact, .. } in here {
             if clsact {
-                self.detach_clsact(role, ifindex, ifname)?;
+                self.detach_clsact(role, ifindex)?;
             } else {
                 self.detach_tcx(role, ifindex)?;
             }
@@ -170,7 +167,7 @@ impl Hooks {
         check_device(ifindex, ifname)?;
         if kind == AttachKind::Tcx && self.attach_tcx(role, ifindex, ifname)? {
             if self.pins.clsact_mark(ifindex, role).exists() {
-                self.detach_clsact(role, ifindex, ifname)?;
+                self.detach_clsact(role, ifindex)?;
             }
         } else {
             self.attach_clsact(role, ifindex, ifname)?;
@@ -262,8 +259,8 @@ impl Hooks {
         }
     }
 
-    fn detach_clsact(&self, role: Role, ifindex: u32, ifname: &str) -> Result<(), Error> {
-        if let Some(name) = present_name(ifindex, ifname) {
+    fn detach_clsact(&self, role: Role, ifindex: u32) -> Result<(), Error> {
+        if let Some(name) = present_name(ifindex) {
             let filter = our_filter(role, &name).map_err(|e| Error::link("opening", role, ifindex, e))?;
             match filter.detach() {
                 Err(e) if !is_gone(&e) => return Err(Error::link("removing", role, ifindex, e)),
@@ -292,8 +289,8 @@ fn our_filter(role: Role, ifname: &str) -> io::Result<SchedClassifierLink> {
 
 /// aya finds devices by name; a name that was given to another device meanwhile must not lead us there.
 fn check_device(ifindex: u32, ifname: &str) -> Result<(), Error> {
-    let found = if_nametoindex(ifname).ok();
-    if found == Some(ifindex) {
+    let found = present_name(ifindex);
+    if found.as_deref() == Some(ifname) {
         Ok(())
     } else {
         Err(Error::Device { ifname: ifname.to_owned(), ifindex, found })
@@ -301,10 +298,10 @@ fn check_device(ifindex: u32, ifname: &str) -> Result<(), Error> {
 }
 
 /// The name that a device has now; `None`: it is gone.
-fn present_name(ifindex: u32, ifname: &str) -> Option<String> {
-    if if_nametoindex(ifname) == Ok(ifindex) {
-        return Some(ifname.to_owned());
-    }
+///
+/// Never asked the other way round: for a name that no device has, the kernel calls modprobe and waits for it
+/// (net/core/dev_ioctl.c, `dev_load`).
+fn present_name(ifindex: u32) -> Option<String> {
     // nix 0.31 answers an empty name instead of the error.
     if_indextoname(ifindex).ok()?.into_string().ok().filter(|name| !name.is_empty())
 }

@@ -290,7 +290,7 @@ fn on_a_trunk_and_an_uplink_the_tag_says_the_vlan() {
             assert!(told.iter().all(|f| f.vlan == VLAN && f.place == Place::TO_POD && f.mac == STRANGER));
         }
         // Into the node's end: the kernel takes the tag out of the bytes before the hook.
-        scene.dataplane.hooks.detach(pod.ifindex, &pod.ifname).unwrap();
+        scene.dataplane.hooks.detach(pod.ifindex).unwrap();
         scene.dataplane.hooks.attach_uplink(pod.ifindex, &pod.ifname, AttachKind::Tcx).unwrap();
         for (frame, vid, times) in
             [(&plain, VLAN, 1), (&plain, VLAN + 1, 0), (&advert, VLAN, 1), (&advert, 0, 0)]
