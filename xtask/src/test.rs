@@ -226,7 +226,7 @@ fn text(path: &Path) -> Result<String> {
 mod tests {
     use std::path::Path;
 
-    use super::{HOOK_STORIES, target_name};
+    use super::{HERE_ONLY, HOOK_STORIES, target_name};
     use crate::places;
 
     #[test]
