@@ -18,7 +18,7 @@ const CALL_DEADLINE: Duration = Duration::from_secs(70);
 const CNI_VERSION: &str = "1.0.0";
 
 /// How long the agent may need to take a call in an emulated guest, in milliseconds.
-const EMULATED_ACCEPT_MS: &str = "10000";
+const EMULATED_ACCEPT_MS: &str = "20000";
 
 /// What the runtime asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

