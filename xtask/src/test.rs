@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use cargo_metadata::Message;
 use nix::unistd::geteuid;
-use xshell::Shell;
+use xshell::{Shell, cmd};
 
 use crate::build::{self, BUILD_DEADLINE, Profile, cargo};
 use crate::check;
@@ -113,11 +113,18 @@ fn docs(steps: &mut Steps) -> Result<()> {
 fn lab_here(steps: &mut Steps, binaries: &Path, filter: Option<&str>) -> Result<()> {
     let shell = Shell::new()?;
     steps.step("lab: this kernel, userspace datapath", |work| {
-        let tests = cargo(&shell, &["test", "-p", "e2e", "--no-fail-fast"])
-            .args(filter)
-            .env(BIN_DIR_VARIABLE, binaries)
-            .env(DATAPATH_VARIABLE, USERSPACE_DATAPATH);
-        check::tests(work, tests)
+        let tests = test_binaries(work, "tests")?;
+        let (mut tally, mut succeeded) = (Tally::default(), true);
+        shell.change_dir(places::root().join("tests"));
+        for test in &tests {
+            work.line(&format!("Running {}", test.display()));
+            let test = cmd!(shell, "{test}")
+                .args(filter)
+                .env(BIN_DIR_VARIABLE, binaries)
+                .env(DATAPATH_VARIABLE, USERSPACE_DATAPATH);
+            succeeded &= check::told(work, test, &mut tally)?;
+        }
+        Ok(tally.verdict(succeeded))
     })
 }
 
@@ -141,7 +148,7 @@ fn in_guests(steps: &mut Steps, binaries: Option<&Path>, filter: Option<&str>) -
                 kernels::TCX => !HERE_ONLY.contains(&name),
                 _ => HOOK_STORIES.contains(&name),
             };
-            tests_in_guest(work, &guest, "e2e", told, filter)
+            tests_in_guest(work, &guest, "tests", told, filter)
         })?;
     }
     Ok(())
@@ -154,15 +161,15 @@ fn guest(series: &str) -> Result<Guest> {
     Ok(Guest { timeout: GUEST_DEADLINE, environment, ..Guest::new(series)? })
 }
 
-/// Builds a package's tests here and runs those of its test binaries that are chosen by name in one guest.
+/// Builds a room's tests here and runs those of its test binaries that are chosen by name in one guest.
 fn tests_in_guest(
     work: &Work,
     guest: &Guest,
-    package: &str,
+    room: &str,
     chosen: impl Fn(&str) -> bool,
     filter: Option<&str>,
 ) -> Result<Verdict> {
-    let mut tests = test_binaries(work, package)?;
+    let mut tests = test_binaries(work, room)?;
     tests.retain(|test| chosen(target_name(test)));
     // $0 is the filter; each binary runs, whatever the one before came to.
     let script =
@@ -194,27 +201,33 @@ fn target_name(binary: &Path) -> &str {
     stem.rsplit_once('-').map_or(stem, |(name, _hash)| name)
 }
 
-/// A package's test binaries, built and not run.
-fn test_binaries(work: &Work, package: &str) -> Result<Vec<PathBuf>> {
+/// The test binaries of the package in directory `room`, built and not run.
+///
+/// The whole workspace is built, as for the unit tests: chosen alone, a package would have its dependencies compiled once
+/// more with fewer features.
+fn test_binaries(work: &Work, room: &str) -> Result<Vec<PathBuf>> {
     let shell = Shell::new()?;
-    let build = cargo(&shell, &["test", "-p", package, "--no-run", "--message-format=json"]);
+    let build = cargo(&shell, &["test", "--workspace", "--no-run", "--message-format=json"]);
     let messages = process::output_seen(build, BUILD_DEADLINE, |line| {
         if !line.starts_with('{') {
             work.note(line);
         }
     })?;
+    let manifest = places::root().join(room).join("Cargo.toml");
     let mut binaries = Vec::new();
     for message in Message::parse_stream(messages.as_bytes()) {
         if let Message::CompilerArtifact(artifact) = message.context("a message of cargo")?
             && artifact.profile.test
+            && artifact.manifest_path == manifest
             && let Some(executable) = artifact.executable
         {
             binaries.push(executable.into_std_path_buf());
         }
     }
     if binaries.is_empty() {
-        bail!("cargo built no test of {package}");
+        bail!("cargo built no test of {room}");
     }
+    binaries.sort();
     Ok(binaries)
 }
 

@@ -95,14 +95,15 @@ async fn echo_requests_are_answered_whatever_their_id() {
     assert_eq!(fake.message().await, json!({"id": "echo", "result": null, "error": "unknown method"}));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_silent_server_is_probed_and_then_given_up() {
-    let limits = Limits { call_deadline: Duration::from_secs(3), ..Limits::default() };
+    let [call_deadline, probe_interval, probe_deadline] = [30, 50, 50].map(Duration::from_millis);
+    let limits = Limits { call_deadline, probe_interval, probe_deadline, ..Limits::default() };
     let (mut fake, client, mut events, driver) = Fake::connect(limits).await;
     let mut tasks = JoinSet::new();
     tasks.spawn(driver.run());
     let late = client.echo().await.unwrap_err();
-    assert_eq!(late.to_string(), "echo: no answer within 3s");
+    assert_eq!(late.to_string(), "echo: no answer within 30ms");
     assert!(matches!(events.recv().await, Some(Event::Closed(CloseReason::Silent(_)))));
     assert_eq!(fake.message().await["method"], "echo");
     assert_eq!(fake.message().await["id"], "probe");
