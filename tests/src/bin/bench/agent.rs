@@ -8,33 +8,45 @@ use anyhow::{Context as _, Result};
 use e2e::Lab;
 use serde_json::json;
 
+use crate::effort::Effort;
+use crate::processor::agent_ms;
 use crate::samples::Row;
+use crate::tell;
 
 const PODS: [usize; 3] = [0, 30, 100];
 /// Memory is looked at so often, a second apart.
 const LOOKS: usize = 5;
 const IDLE: Duration = Duration::from_secs(10);
 
-pub(crate) fn measure() -> Result<Vec<Row>> {
+pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     let lab = Lab::usual();
     let mut pods = Vec::new();
     let mut rows = Vec::new();
-    for count in PODS {
+    let idle = effort.pick(Duration::from_secs(1), IDLE);
+    for count in effort.pick(&PODS[..1], &PODS) {
+        let count = *count;
+        tell(&format!("{count} pods"));
         while pods.len() < count {
             let quick = json!({ "count": 1, "interval": "10ms", "wait": "10ms" });
             pods.push(lab.pod(&format!("p{}", pods.len())).key("conflict", quick).up());
         }
         thread::sleep(Duration::from_secs(2));
         let mut memory = Vec::new();
-        for _ in 0..LOOKS {
+        for _ in 0..effort.pick(1, LOOKS) {
             memory.push(resident_mb(&lab)?);
             thread::sleep(Duration::from_secs(1));
         }
-        let before = processor_ms(&lab)?;
-        thread::sleep(IDLE);
-        let used = (processor_ms(&lab)? - before) / IDLE.as_secs_f64();
-        rows.push(Row::new(format!("resident memory, {count} pods"), "MB", memory));
-        rows.push(Row::new(format!("processor time a second, idle, {count} pods"), "ms", vec![used]));
+        let before = agent_ms(&lab)?;
+        thread::sleep(idle);
+        let used = (agent_ms(&lab)? - before) / idle.as_secs_f64();
+        let (memory_of, time_of) = ("resident memory", "processor time a second, idle");
+        rows.push(Row::new(format!("{memory_of}, {count} pods"), "MB", memory).point(
+            "memory by pods",
+            memory_of,
+            count,
+            "pods",
+        ));
+        rows.push(Row::new(format!("{time_of}, {count} pods"), "ms", vec![used]));
     }
     drop(pods);
     lab.finish();
@@ -43,22 +55,10 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
 
 /// `VmRSS` of proc_pid_status(5), in 10⁶ bytes.
 fn resident_mb(lab: &Lab) -> Result<f64> {
-    let status = file(lab, "status")?;
+    let pid = lab.agent().pid().context("the agent is not running")?;
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).context(path)?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS")?;
     Ok(kib * 1024.0 / 1e6)
-}
-
-/// `utime` and `stime` of proc_pid_stat(5), which counts in ticks of 10 ms.
-fn processor_ms(lab: &Lab) -> Result<f64> {
-    let stat = file(lab, "stat")?;
-    let behind_name = stat.rsplit(')').next().context("stat")?;
-    let words: Vec<&str> = behind_name.split_whitespace().collect();
-    let ticks = |at: usize| words.get(at).and_then(|word| word.parse::<f64>().ok()).context("stat");
-    Ok((ticks(11)? + ticks(12)?) * 10.0)
-}
-
-fn file(lab: &Lab, name: &str) -> Result<String> {
-    let pid = lab.agent().pid().context("the agent is not running")?;
-    fs::read_to_string(format!("/proc/{pid}/{name}")).with_context(|| format!("/proc/{pid}/{name}"))
 }

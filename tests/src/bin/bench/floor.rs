@@ -19,9 +19,9 @@ use rtnetlink::packet_route::link::{
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-const HOST_END: &str = "floor0";
 const POD_END: &str = "eth0";
-const DEADLINE: Duration = Duration::from_secs(10);
+/// A hundred ports beside five hundred take a busy switch several seconds.
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Connections that are there already when the clock starts, as the agent's are.
 pub(crate) struct Floor<'lab> {
@@ -50,21 +50,32 @@ impl<'lab> Floor<'lab> {
         Ok(Self { lab, runtime, links, client, events, cache })
     }
 
-    /// Does it once in a fresh namespace, and takes it away again; how long the doing took.
-    pub(crate) fn once(&mut self) -> Result<Duration> {
-        let pod = Netns::create(&self.lab.room_path("netns/floor"))?;
+    /// Does it `count` times in fresh namespaces, one after the other, and takes all of it away again; how long the
+    /// doing took until the last port had its number.
+    pub(crate) fn make(&mut self, count: usize) -> Result<Duration> {
+        let names: Vec<String> = (0..count).map(|number| format!("floor{number}")).collect();
+        let make = |name: &String| Netns::create(&self.lab.room_path(&format!("netns/{name}")));
+        let pods = names.iter().map(make).collect::<Result<Vec<_>>>()?;
         let began = Instant::now();
-        self.pair(&pod)?;
-        address(&pod)?;
-        self.port()?;
+        for (pod, name) in pods.iter().zip(&names) {
+            self.pair(pod, name)?;
+            address(pod)?;
+            self.port(name)?;
+        }
+        self.until_all(&names)?;
         let took = began.elapsed();
-        self.clear()?;
-        pod.delete()?;
+        self.clear(&names)?;
+        pods.iter().try_for_each(Netns::delete)?;
         Ok(took)
     }
 
-    /// Does something else that makes a port; what it came to, and how long it took until the port had its number.
-    pub(crate) fn until_numbered<R>(&mut self, act: impl FnOnce() -> R) -> Result<(R, Duration)> {
+    /// Does something else that makes `count` ports; what it came to, and how long it took until they had their
+    /// numbers: `None` where not all of them came.
+    pub(crate) fn until_numbered<R>(
+        &mut self,
+        count: usize,
+        act: impl FnOnce() -> R,
+    ) -> Result<(R, Option<Duration>)> {
         let Self { runtime, client, events, cache, .. } = self;
         // The answer comes behind everything that happened before.
         runtime.block_on(client.transact(vec![Operation::comment("now")]))?;
@@ -75,17 +86,18 @@ impl<'lab> Floor<'lab> {
         let began = Instant::now();
         std::thread::scope(|scope| {
             let watcher = scope.spawn(|| {
-                let is_new = |cache: &Cache| numbered(cache).iter().any(|name| !before.contains(name));
-                let followed = async { timeout(DEADLINE, until(events, cache, is_new)).await? };
-                runtime.block_on(followed).map(|()| began.elapsed())
+                let are_new = |cache: &Cache| numbered(cache).difference(&before).count() >= count;
+                let followed = async { timeout(DEADLINE, until(events, cache, are_new)).await };
+                let in_time = runtime.block_on(followed).ok();
+                in_time.map(|ended| ended.map(|()| began.elapsed())).transpose()
             });
             let outcome = act();
             let Ok(took) = watcher.join() else { bail!("the watcher panicked") };
-            Ok((outcome, took.context("the port got no number")?))
+            Ok((outcome, took?))
         })
     }
 
-    fn pair(&self, pod: &Netns) -> Result<()> {
+    fn pair(&self, pod: &Netns, name: &str) -> Result<()> {
         let file = File::open(pod.path())?;
         let mut peer = LinkMessage::default();
         peer.attributes =
@@ -94,7 +106,7 @@ impl<'lab> Floor<'lab> {
         message.header.flags = LinkFlags::Up;
         message.header.change_mask = LinkFlags::Up;
         message.attributes = vec![
-            LinkAttribute::IfName(HOST_END.to_owned()),
+            LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::LinkInfo(vec![
                 LinkInfo::Kind(InfoKind::Veth),
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -103,32 +115,42 @@ impl<'lab> Floor<'lab> {
         self.runtime.block_on(self.links.link().add(message).execute()).context("making a pair")
     }
 
-    fn port(&mut self) -> Result<()> {
+    fn port(&self, name: &str) -> Result<()> {
         const INTERFACE: NamedUuid = NamedUuid(1);
         const PORT: NamedUuid = NamedUuid(2);
         let bridge = vec![Condition::equal("name", self.lab.bridge())];
         let operations = vec![
-            Operation::insert("Interface").named(INTERFACE).set("name", HOST_END),
-            Operation::insert("Port").named(PORT).set("name", HOST_END).set("interfaces", INTERFACE),
+            Operation::insert("Interface").named(INTERFACE).set("name", name),
+            Operation::insert("Port").named(PORT).set("name", name).set("interfaces", INTERFACE),
             Operation::mutate("Bridge", bridge).mutation("ports", Mutator::Insert, PORT),
             Operation::mutate("Open_vSwitch", vec![]).mutation("next_cfg", Mutator::Add, 1),
         ];
-        let (client, events, cache) = (&self.client, &mut self.events, &mut self.cache);
-        self.runtime.block_on(async {
-            client.transact(operations).await?;
-            let is_there = |cache: &Cache| numbered(cache).contains(HOST_END);
-            timeout(DEADLINE, until(events, cache, is_there)).await.context("the port got no number")?
-        })
+        self.runtime.block_on(self.client.transact(operations)).map(drop).context("making a port")
     }
 
-    fn clear(&mut self) -> Result<()> {
-        self.lab.switch().vsctl(&["del-port", HOST_END])?;
-        let gone = self.links.clone();
+    fn until_all(&mut self, names: &[String]) -> Result<()> {
+        let Self { runtime, events, cache, .. } = self;
+        let are_there = |cache: &Cache| {
+            let numbered = numbered(cache);
+            names.iter().all(|name| numbered.contains(name))
+        };
+        let followed = async { timeout(DEADLINE, until(events, cache, are_there)).await };
+        runtime.block_on(followed).context("a port got no number")?
+    }
+
+    fn clear(&self, names: &[String]) -> Result<()> {
+        let mut words = Vec::new();
+        for name in names {
+            words.extend(["--", "del-port", name]);
+        }
+        self.lab.switch().vsctl(&words)?;
         self.runtime.block_on(async {
             use futures::TryStreamExt as _;
-            let mut found = gone.link().get().match_name(HOST_END.to_owned()).execute();
-            if let Some(link) = found.try_next().await? {
-                gone.link().del(link.header.index).execute().await?;
+            for name in names {
+                let mut found = self.links.link().get().match_name(name.clone()).execute();
+                if let Some(link) = found.try_next().await? {
+                    self.links.link().del(link.header.index).execute().await?;
+                }
             }
             anyhow::Ok(())
         })

@@ -13,6 +13,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 
+use crate::effort::Effort;
 use crate::samples::Row;
 
 /// Means taken of each path; each is one sample.
@@ -26,15 +27,15 @@ const LEASE_NS: u64 = 3_600_000_000_000;
 const MTU: u32 = 1_500;
 const BRIDGE: u16 = 1;
 
-pub(crate) fn measure() -> Result<Vec<Row>> {
+pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     // A thread of its own: its network and its mounts end with it.
-    thread::spawn(|| {
+    thread::spawn(move || {
         let ground = tempfile::tempdir().context("a directory")?;
         unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("unshare")?;
         let none: Option<&str> = None;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("private mounts")?;
         mount(Some("bpf"), ground.path(), Some("bpf"), MsFlags::empty(), none).context("a bpffs")?;
-        let rows = on(&ground.path().join("underpass"));
+        let rows = on(&ground.path().join("underpass"), effort.pick(3, ROUNDS));
         umount2(ground.path(), MntFlags::MNT_DETACH).context("unmounting the bpffs")?;
         rows
     })
@@ -42,7 +43,7 @@ pub(crate) fn measure() -> Result<Vec<Row>> {
     .map_err(|_| anyhow!("the measuring thread panicked"))?
 }
 
-fn on(bpf_dir: &Path) -> Result<Vec<Row>> {
+fn on(bpf_dir: &Path, rounds: usize) -> Result<Vec<Row>> {
     let made = std::process::Command::new("ip")
         .args(["link", "add", "guarded", "type", "veth", "peer", "name", "near"])
         .status()
@@ -52,6 +53,7 @@ fn on(bpf_dir: &Path) -> Result<Vec<Row>> {
         dataplane: Dataplane::open(bpf_dir, CROWD + 1)?,
         ifindex: if_nametoindex("guarded")?,
         neighbour: if_nametoindex("near")?,
+        rounds,
         rows: Vec::new(),
     };
     bench.verified()?;
@@ -64,6 +66,7 @@ struct Bench {
     dataplane: Dataplane,
     ifindex: u32,
     neighbour: u32,
+    rounds: usize,
     rows: Vec<Row>,
 }
 
@@ -128,9 +131,9 @@ impl Bench {
         let mut frame = found.with_context(|| format!("the corpus has no {case:?}"))?.frame;
         // Room for what a real packet carries; none of these frames is judged by its length.
         frame.resize(frame.len().max(118), 0);
-        let mut samples = Vec::with_capacity(ROUNDS);
+        let mut samples = Vec::with_capacity(self.rounds);
         let mut verdict = None;
-        for _ in 0..ROUNDS {
+        for _ in 0..self.rounds {
             let run = self.dataplane.hooks.test_run(role, &frame, self.ifindex, RUNS)?;
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds of one frame")]
             samples.push(run.mean_ns as f64);

@@ -1,45 +1,42 @@
 //! The benchmarks: each figure beside its floor or peer, both taken in turn in the same run, in a lab.
 //!
-//! `bench add|agent|guard|notice|latency`. Prints one Markdown table, and with `--json FILE` writes the samples too. What is
-//! measured stands in the module of that name; nothing here decides whether a figure is good.
-#![expect(clippy::print_stdout, reason = "a terminal program: its result is a table")]
+//! `bench WHAT --json FILE [--quick|--full]` says what it is doing and writes the samples; `cargo xtask bench` makes
+//! tables and pictures of them. What is measured stands in the module of that name; nothing here decides whether a
+//! figure is good.
+#![expect(clippy::print_stdout, reason = "a terminal program: it says how far it is")]
 
 mod add;
 mod agent;
+mod effort;
+mod environment;
 mod floor;
+mod flows;
 mod guard;
 mod latency;
 mod notice;
+mod processor;
 mod samples;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use effort::Effort;
+use environment::Before;
 use samples::Row;
 
-const USAGE: &str = "usage: bench add|agent|guard|notice|latency [--json FILE]";
+const USAGE: &str = "usage: bench add|agent|flows|guard|latency|notice --json FILE [--quick|--full]";
+
+type Measure = fn(Effort) -> Result<Vec<Row>>;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (what, file) = match words.as_slice() {
-        [what] => (*what, None),
-        [what, "--json", file] => (*what, Some(Path::new(file))),
-        _ => ("", None),
+    let Some((what, measure, file, effort)) = understood(&words) else {
+        println!("{USAGE}");
+        return ExitCode::from(2);
     };
-    let measure: fn() -> Result<Vec<Row>> = match what {
-        "add" => add::measure,
-        "agent" => agent::measure,
-        "guard" => guard::measure,
-        "notice" => notice::measure,
-        "latency" => latency::measure,
-        _ => {
-            println!("{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match measure().and_then(|rows| show(what, &rows, file)) {
+    match run(what, measure, Path::new(file), effort) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("error: {error:#}");
@@ -48,9 +45,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn show(what: &str, rows: &[Row], file: Option<&Path>) -> Result<()> {
-    print!("{}", samples::table(what, rows));
-    let Some(file) = file else { return Ok(()) };
-    let json = serde_json::to_string_pretty(&samples::json(what, rows)).context("the samples as JSON")?;
-    std::fs::write(file, json).with_context(|| format!("writing {}", file.display()))
+fn understood<'a>(words: &[&'a str]) -> Option<(&'a str, Measure, &'a str, Effort)> {
+    let (what, file, effort) = match *words {
+        [what, "--json", file] => (what, file, Effort::Usual),
+        [what, "--json", file, "--quick"] => (what, file, Effort::Quick),
+        [what, "--json", file, "--full"] => (what, file, Effort::Full),
+        _ => return None,
+    };
+    let measure: Measure = match what {
+        "add" => add::measure,
+        "agent" => agent::measure,
+        "flows" => flows::measure,
+        "guard" => guard::measure,
+        "latency" => latency::measure,
+        "notice" => notice::measure,
+        _ => return None,
+    };
+    Some((what, measure, file, effort))
+}
+
+fn run(what: &str, measure: Measure, file: &Path, effort: Effort) -> Result<()> {
+    let before = Before::look();
+    let rows = measure(effort)?;
+    let json = samples::json(what, &before.until_now(), &rows);
+    let text = serde_json::to_string(&json).context("the samples as JSON")?;
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+/// Says how far it is.
+fn tell(text: &str) {
+    println!("{text}");
 }

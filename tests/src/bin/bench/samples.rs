@@ -1,23 +1,25 @@
-//! Samples of one thing, and how they are shown: percentiles, and the ratio of the medians to another row's.
-
-use std::fmt::Write as _;
+//! Samples of one thing, as they are handed on: `cargo xtask bench` makes tables and pictures of them.
 
 use serde_json::{Value, json};
 
-/// What was measured, in one unit.
+/// What was measured, in one unit; less is better.
 #[derive(Debug)]
 pub(crate) struct Row {
+    /// No other row has it.
     pub(crate) name: String,
     /// `µs`, `ms`, `MB`.
-    pub(crate) unit: &'static str,
-    pub(crate) samples: Vec<f64>,
+    unit: &'static str,
+    samples: Vec<f64>,
+    /// So many samples in a row were taken in one go.
+    round: usize,
     /// Name of the row that this one is held against.
-    pub(crate) beside: Option<String>,
+    beside: Option<String>,
+    picture: Option<Value>,
 }
 
 impl Row {
     pub(crate) fn new(name: impl Into<String>, unit: &'static str, samples: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, samples, beside: None }
+        Self { name: name.into(), unit, samples, round: 1, beside: None, picture: None }
     }
 
     pub(crate) fn beside(mut self, other: &str) -> Self {
@@ -25,58 +27,35 @@ impl Row {
         self
     }
 
-    /// The value that `share` of the samples do not exceed; NaN without samples.
-    pub(crate) fn percentile(&self, share: f64) -> f64 {
-        let mut sorted = self.samples.clone();
-        sorted.sort_by(f64::total_cmp);
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rank among at most some ten thousand samples"
-        )]
-        let rank = ((sorted.len() as f64 * share).ceil() as usize).saturating_sub(1);
-        sorted.get(rank).copied().unwrap_or(f64::NAN)
+    /// Samples of one round share their luck: together they count as one observation.
+    pub(crate) fn in_rounds_of(mut self, round: usize) -> Self {
+        self.round = round;
+        self
     }
 
-    fn ratio(&self, rows: &[Row]) -> String {
-        let other = self.beside.as_ref().and_then(|name| rows.iter().find(|row| row.name == *name));
-        other.map_or_else(String::new, |other| {
-            format!("{:.2} × {}", self.percentile(0.5) / other.percentile(0.5), other.name)
-        })
+    /// A curve of the picture of this title.
+    pub(crate) fn curve(mut self, title: &str, line: &str) -> Self {
+        self.picture = Some(json!({ "title": title, "line": line }));
+        self
     }
-}
 
-/// A Markdown table.
-pub(crate) fn table(what: &str, rows: &[Row]) -> String {
-    let mut text =
-        format!("\n| {what} | n | p50 | p90 | p99 | max | p50 beside |\n|---|---|---|---|---|---|---|\n");
-    for row in rows {
-        let at = |share| {
-            format!(
-                "{:.*} {}",
-                if row.percentile(0.5) < 10.0 { 2 } else { 0 },
-                row.percentile(share),
-                row.unit
-            )
-        };
-        let (n, ratio) = (row.samples.len(), row.ratio(rows));
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "| {} | {n} | {} | {} | {} | {} | {ratio} |",
-            row.name,
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            at(1.0)
-        );
+    /// A point of a line of the picture of this title: at `at` on the lower axis, which counts `axis`.
+    pub(crate) fn point(mut self, title: &str, line: &str, at: usize, axis: &str) -> Self {
+        self.picture = Some(json!({ "title": title, "line": line, "at": [at, axis] }));
+        self
     }
-    text
 }
 
 /// Everything, for other programs.
-pub(crate) fn json(what: &str, rows: &[Row]) -> Value {
-    let row = |row: &Row| json!({ "name": row.name, "unit": row.unit, "samples": row.samples, "beside": row.beside });
-    json!({ "benchmark": what, "rows": rows.iter().map(row).collect::<Vec<_>>() })
+pub(crate) fn json(what: &str, environment: &Value, rows: &[Row]) -> Value {
+    let row = |row: &Row| {
+        // Three digits behind the point: nanoseconds of a microsecond, which no figure here outdoes.
+        let samples: Vec<f64> = row.samples.iter().map(|one| (one * 1e3).round() / 1e3).collect();
+        json!({
+            "name": row.name, "unit": row.unit, "samples": samples, "round": row.round,
+            "beside": row.beside, "picture": row.picture,
+        })
+    };
+    let rows: Vec<Value> = rows.iter().map(row).collect();
+    json!({ "benchmark": what, "environment": environment, "rows": rows })
 }
