@@ -23,8 +23,10 @@ use crate::api;
 use crate::args::Args;
 use crate::config::{Config, LogFormat};
 use crate::dataplane::bpf::Bpf;
+use crate::dataplane::flows::Switches;
 use crate::dataplane::links::{HostVeths, Links, monitor};
 use crate::dataplane::netns::{Netns, ProcRoot};
+use crate::dataplane::ports::PortsHandle;
 use crate::dataplane::{flows, hooks, ports};
 use crate::events::Events;
 use crate::health::{self, Readiness};
@@ -33,7 +35,7 @@ use crate::kube::Cluster;
 use crate::observe;
 use crate::observe::drops::{Drops, Reader};
 use crate::probe::driver;
-use crate::reconcile::{Parts, Reconciler};
+use crate::reconcile::{Parts, ReconcileHandle, Reconciler};
 use crate::store::{self, Ledger, Store, StoreHandle};
 
 const DEFAULT_CONFIG: &str = "/etc/underpass/agent.toml";
@@ -140,7 +142,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let (drop_reader, drops) = Reader::new(bpf.drops()?)?;
     tasks.spawn(named("drops", drop_reader.run(stop.child_token())));
     let watched = (drops.clone(), store_handle.clone(), events.clone());
-    observe(&mut tasks, watched, cluster.clone(), &stop);
+    observe(&mut tasks, watched, (&ports_handle, &switches, &reconcile_handle), cluster.clone(), &stop);
     let leaving = cluster::Leaving {
         config: Arc::clone(&config),
         cluster: cluster.clone(),
@@ -227,11 +229,19 @@ async fn connect_links(
 fn observe(
     tasks: &mut JoinSet<&'static str>,
     (drops, store, events): (Drops, StoreHandle, Events),
+    (ports, switches, reconcile): (&PortsHandle, &Switches, &ReconcileHandle),
     cluster: Option<Cluster>,
     stop: &CancellationToken,
 ) {
     let offenders = observe::offenders::run(drops, store.clone(), events.clone(), stop.child_token());
     tasks.spawn(named("offenders", offenders));
+    let sources = observe::node::Sources {
+        ovs: ports.watch(),
+        switches: switches.watch(),
+        status: reconcile.watch(),
+        store: store.clone(),
+    };
+    tasks.spawn(named("node", observe::node::run(sources, events.clone(), stop.child_token())));
     if let Some(cluster) = cluster {
         let told = observe::cluster::run(cluster, events, store, stop.child_token());
         tasks.spawn(named("events for the cluster", told));

@@ -28,13 +28,14 @@ pub enum Subject {
     /// Its pod where the intent may not tell it (any more).
     Endpoint(EndpointId, Option<Pod>),
     Gateway(GatewayKey),
+    Node,
 }
 
 impl Subject {
     pub fn endpoint(&self) -> Option<&EndpointId> {
         match self {
             Self::Endpoint(id, _) => Some(id),
-            Self::Gateway(_) => None,
+            Self::Gateway(_) | Self::Node => None,
         }
     }
 }
@@ -63,6 +64,15 @@ pub enum EventKind {
     GatewayMacChanged,
     GatewayDuplicate,
     GuardDrops,
+    OvsdbLost,
+    OvsdbBack,
+    SwitchLost,
+    SwitchBack,
+    BridgeGone,
+    BridgeBack,
+    PortGone,
+    PortBack,
+    FlowsMended,
 }
 
 impl EventKind {
@@ -78,11 +88,30 @@ impl EventKind {
             Self::GatewayMacChanged => "GatewayMacChanged",
             Self::GatewayDuplicate => "GatewayDuplicate",
             Self::GuardDrops => "GuardDrops",
+            Self::OvsdbLost => "OvsdbLost",
+            Self::OvsdbBack => "OvsdbBack",
+            Self::SwitchLost => "SwitchLost",
+            Self::SwitchBack => "SwitchBack",
+            Self::BridgeGone => "BridgeGone",
+            Self::BridgeBack => "BridgeBack",
+            Self::PortGone => "PortGone",
+            Self::PortBack => "PortBack",
+            Self::FlowsMended => "FlowsMended",
         }
     }
 
     pub fn is_trouble(self) -> bool {
-        !matches!(self, Self::EndpointAdded | Self::EndpointRemoved | Self::ConflictGone | Self::GatewayBack)
+        !matches!(
+            self,
+            Self::EndpointAdded
+                | Self::EndpointRemoved
+                | Self::ConflictGone
+                | Self::GatewayBack
+                | Self::OvsdbBack
+                | Self::SwitchBack
+                | Self::BridgeBack
+                | Self::PortBack
+        )
     }
 }
 

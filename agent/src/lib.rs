@@ -29,6 +29,7 @@
 //! | `api::pay_debts` | IPAM plugins that the agent runs itself | `watch<Arc<Intent>>` | requests to the store |
 //! | `api::watch_spool` | the spool's files | a timer | requests to the store |
 //! | `observe::offenders::run` | who offends how often | `broadcast` of drops | events |
+//! | `observe::node::run` | what was told of daemons, bridges, ports and mended flows | `watch`es of facts and status | events |
 //! | `observe::cluster::run` | the ration of Kubernetes Events | `broadcast` of events | Events, in a cluster |
 //! | `app::cluster::arrive` | what stands on the node while the agent does | | CNI configuration, Node |
 //!

@@ -1,7 +1,13 @@
 //! What a person sees: agentctl's words, its JSON and its exit status.
 
-use e2e::{Datapath, Lab, Output};
+use std::net::Ipv4Addr;
+
+use e2e::frames::{Identity, hostile};
+use e2e::{Datapath, Lab, Output, Pod};
 use serde_json::Value;
+
+/// What the agent notices by itself it tells within this time.
+const TOLD_WITHIN_SECONDS: u64 = 15;
 
 /// Exit status of agentctl: it found a difference or a failing check.
 const FOUND_SOMETHING: i32 = 1;
@@ -23,6 +29,23 @@ fn told(lab: &Lab, line: &str) -> String {
     let output = ask(lab, line);
     assert!(output.status.success(), "agentctl {line}: {output:#?}");
     output.stdout
+}
+
+/// Waits until a command line says this with this exit status.
+#[track_caller]
+fn tells(lab: &Lab, line: &str, status: i32, what: &str) -> String {
+    lab.eventually(TOLD_WITHIN_SECONDS, &format!("agentctl {line}: {what}"), || {
+        let output = ask(lab, line);
+        let told = output.status.code() == Some(status) && output.stdout.contains(what);
+        if told { Ok(output.stdout) } else { Err(format!("{output:#?}")) }
+    })
+}
+
+/// What both walls stopped of a pod, each frame once, as the table of endpoints has it.
+fn stopped(lab: &Lab, pod: &Pod<'_>) -> u64 {
+    let endpoints = lab.agent().endpoints().expect("endpoints");
+    let ours = endpoints.into_iter().find(|one| pod.is_in(one.r#ref.as_ref()));
+    ours.expect("the pod's endpoint").dropped
 }
 
 #[test]
@@ -61,6 +84,7 @@ fn the_exit_status_tells_a_script_what_happened() {
     let _pod = lab.pod("cart").up();
     assert_eq!(ask(&lab, "endpoints lab/cart").status.code(), Some(0));
     assert_eq!(ask(&lab, "flows dump --pod lab/nobody").status.code(), Some(NO_SUCH));
+    assert_eq!(ask(&lab, "endpoints --bridge nobr").status.code(), Some(NO_SUCH));
     assert_eq!(ask(&lab, "no-such-verb").status.code(), Some(USAGE));
     lab.agent().stop().expect("stopping the agent");
     assert_eq!(ask(&lab, "status").status.code(), Some(OUT_OF_REACH));
@@ -104,6 +128,98 @@ fn the_doctor_tells_of_flows_before_the_guard_and_of_a_bridge_that_is_gone() {
     lab.add_bridge("br1").expect("making the bridge again");
     lab.switch().vsctl(&["add-port", "br1", lab.gateway().port()]).expect("the gateway's port");
     tells("flows are as they should be");
+    lab.finish();
+}
+
+#[test]
+fn status_and_events_tell_what_went_and_that_it_came_back() {
+    let lab = Lab::usual();
+    let _pod = lab.pod("cart").up();
+    tells(&lab, "status", 0, "in order");
+    lab.switch().stop_vswitchd().expect("stopping vswitchd");
+    tells(&lab, "status", FOUND_SOMETHING, "ovs-vswitchd");
+    tells(&lab, "events", 0, "SwitchLost");
+    let diff = ask(&lab, "flows dump --diff");
+    assert_eq!(diff.status.code(), Some(OUT_OF_REACH), "{diff:#?}");
+    assert!(diff.stdout.contains("nothing is known"), "{diff:#?}");
+    lab.switch().start_vswitchd().expect("starting vswitchd");
+    tells(&lab, "events", 0, "SwitchBack");
+    tells(&lab, "status", 0, "in order");
+    lab.switch().stop_database().expect("stopping ovsdb-server");
+    tells(&lab, "status", FOUND_SOMETHING, "OVSDB");
+    tells(&lab, "events", 0, "OvsdbLost");
+    lab.switch().start_database().expect("starting ovsdb-server");
+    tells(&lab, "events", 0, "OvsdbBack");
+    lab.switch().vsctl(&["del-br", "br1"]).expect("deleting the bridge");
+    tells(&lab, "status", FOUND_SOMETHING, "does not exist");
+    tells(&lab, "events", 0, "BridgeGone");
+    lab.add_bridge("br1").expect("making the bridge again");
+    lab.switch().vsctl(&["add-port", "br1", lab.gateway().port()]).expect("the gateway's port");
+    tells(&lab, "events", 0, "BridgeBack");
+    tells(&lab, "status", 0, "in order");
+    lab.finish();
+}
+
+#[test]
+fn events_tell_of_ports_and_flows_that_somebody_took_away() {
+    let lab = Lab::usual();
+    let pod = lab.pod("cart").up();
+    tells(&lab, "status", 0, "in order");
+    lab.switch().ofctl("del-flows", "br1", &["table=221"]).expect("deleting flows");
+    tells(&lab, "events", 0, "FlowsMended");
+    assert!(lab.agent().status().expect("status").bridges[0].drift_mended > 0);
+    lab.switch().vsctl(&["del-port", &pod.port()]).expect("deleting the port");
+    tells(&lab, "events lab/cart", 0, "PortBack");
+    tells(&lab, "status", 0, "in order");
+    lab.finish();
+}
+
+#[test]
+fn a_stopped_frame_is_counted_once_and_its_count_outlives_its_rule() {
+    let lab = Lab::usual();
+    let (attacker, victim) = (lab.pod("attacker").up(), lab.pod("victim").up());
+    let arp_of_the_gateway =
+        hostile(Identity::of(&attacker), Identity::of(&victim), Ipv4Addr::new(10, 0, 0, 1));
+    let lie = arp_of_the_gateway.iter().find(|one| one.reason == e2e::control::Reason::Arp).expect("a lie");
+    let before = stopped(&lab, &attacker);
+    for _ in 0..10 {
+        attacker.send_raw(&lie.frame);
+    }
+    let counted = |what: &str| {
+        lab.eventually(TOLD_WITHIN_SECONDS, what, || {
+            let drops = lab.agent().drops().map_err(|error| format!("{error:#}"))?;
+            let ours = drops.into_iter().find(|one| attacker.is_in(one.endpoint.as_ref()));
+            let count = ours.and_then(|one| one.reasons.into_iter().find(|c| c.reason == lie.reason as i32));
+            let count = count.ok_or("nothing is counted")?;
+            let wall = match lab.datapath() {
+                Datapath::Userspace => count.openflow,
+                Datapath::Kernel => count.ebpf,
+            };
+            if wall == 10 && count.frames == 10 { Ok(()) } else { Err(format!("{count:?}")) }
+        });
+    };
+    counted("ten frames are ten frames");
+    assert_eq!(stopped(&lab, &attacker) - before, 10);
+    lab.switch().ofctl("del-flows", "br1", &[]).expect("deleting all flows");
+    tells(&lab, "flows dump --diff", 0, "no difference");
+    counted("the rules are new, and the count is not");
+    let told = tells(&lab, "drops lab/attacker", 0, "claims");
+    assert!(told.contains("ARP that speaks for another"), "{told}");
+    lab.finish();
+}
+
+#[test]
+fn a_removal_that_waits_is_shown_with_what_it_waits_for() {
+    let lab = Lab::usual();
+    let pod = lab.pod("cart").up();
+    lab.switch().stop_database().expect("stopping ovsdb-server");
+    tells(&lab, "status", FOUND_SOMETHING, "OVSDB");
+    pod.del().succeeded();
+    tells(&lab, "endpoints", FOUND_SOMETHING, "not gone yet");
+    tells(&lab, "doctor", FOUND_SOMETHING, "removals");
+    lab.switch().start_database().expect("starting ovsdb-server");
+    tells(&lab, "endpoints", 0, "no endpoints");
+    tells(&lab, "doctor", 0, "none waits");
     lab.finish();
 }
 

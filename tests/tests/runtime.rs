@@ -167,7 +167,7 @@ fn an_add_on_a_bridge_without_openflow_1_5_fails_at_once_and_says_what_to_do() {
     lab.switch().vsctl(&["set", "Bridge", "br1", "protocols=OpenFlow10"]).expect("old protocols");
     lab.eventually(5, "the agent has noticed", || {
         let status = lab.agent().status().map_err(|error| format!("{error:#}"))?;
-        let refused = status.bridges.into_iter().map(|bridge| bridge.refused).collect::<String>();
+        let refused = status.bridges.into_iter().map(|bridge| bridge.trouble).collect::<String>();
         if refused.contains("OpenFlow 1.5") { Ok(()) } else { Err(refused) }
     });
     let answer = pod.add();

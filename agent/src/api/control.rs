@@ -78,7 +78,7 @@ impl pb::control_server::Control for Service {
     type EventsStream = Replies<pb::EventsReply>;
 
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusReply>, Status> {
-        Ok(Response::new(status::reply(&self.context)))
+        Ok(Response::new(status::reply(&self.context).await))
     }
 
     async fn endpoints(

@@ -27,6 +27,7 @@
 //! | `flows/session.rs` | the state of one connection, without its socket |
 //! | `flows/request.rs` | what callers ask a session for, and how they wait |
 //! | `flows/bundle.rs`, `collect.rs` | the conversations: a confirmed write, a reply of many parts |
+//! | `flows/counts.rs` | what the guard's flows have counted, over their lives |
 //! | `flows/stream.rs` | a dump of everything, on a connection of its own |
 //! | `flows/monitor.rs` | changes by others |
 //! | `flows/wire.rs` | the messages that are written |
@@ -36,6 +37,7 @@ mod bridge;
 mod bundle;
 mod channel;
 mod collect;
+mod counts;
 mod error;
 mod monitor;
 mod request;
@@ -63,9 +65,11 @@ use crate::limits;
 use crate::plan::flows::Block;
 
 use board::{Board, Door, Doors};
+use counts::Counts;
 use request::{Work, ask};
 
 pub use collect::{PortEntry, in_port, is_foreign};
+pub use counts::Totals;
 pub use error::{ConnectError, SwitchError};
 pub use openflow::FlowEntry;
 pub use stream::FlowStream;
@@ -94,6 +98,8 @@ pub enum Connection {
         version: Version,
         /// OVS gives a bridge that was deleted and made again a new one, unless its configuration fixes it.
         datapath_id: u64,
+        /// When the connection was made.
+        since: Instant,
     },
     Down {
         /// When the last connection ended, or the bridge became wanted.
@@ -156,6 +162,7 @@ pub struct Switches {
     doors: watch::Receiver<Doors>,
     disturbances: watch::Receiver<Disturbances>,
     streams: Arc<Semaphore>,
+    counts: Counts,
 }
 
 /// The task behind the door; see [`run`].
@@ -178,6 +185,7 @@ pub fn new(settings: Settings) -> (Switches, Runner) {
         doors: board.doors(),
         disturbances: board.disturbances(),
         streams: Arc::new(Semaphore::new(STREAMS)),
+        counts: Counts::default(),
     };
     (switches, Runner { run_dir, wanted: wanted_here, board: Arc::new(board) })
 }
@@ -244,7 +252,18 @@ impl Switches {
         let door = self.door(bridge)?;
         let (reply, answer) = oneshot::channel();
         let flows = ask(&door, DUMP_DEADLINE, Work::Dump { scope: what, reply }, answer).await?;
+        self.counts.observe(bridge, &flows);
         Ok(Dump { epoch: door.epoch, flows })
+    }
+
+    /// What the guard's flows have counted as of the last dumps, those included that are gone since.
+    pub fn counted(&self) -> Totals {
+        self.counts.totals()
+    }
+
+    /// Says whose slots they are, by the generation of each: what a former owner's flows counted is forgotten.
+    pub fn count_for(&self, owners: BTreeMap<u32, u32>) {
+        self.counts.keep(owners);
     }
 
     /// Changes flows, in bundles of at most [`limits::BUNDLE_FLOWS`], each confirmed before the next.

@@ -148,7 +148,7 @@ impl PortsHandle {
     fn client(&self) -> Result<Client, PortError> {
         let ovs = self.ovs.borrow();
         match (self.client.borrow().as_ref(), &ovs.state) {
-            (_, State::Down { error, .. }) => Err(PortError::Unreachable(Outage(error.clone()))),
+            (_, State::Down { error }) => Err(PortError::Unreachable(Outage(error.clone()))),
             // The door opens just after the first picture; between the two is the end of a connection.
             (None, State::Connected) => {
                 Err(PortError::Unreachable(Outage("the connection just ended".to_owned())))

@@ -43,8 +43,10 @@ pub enum State {
         error: StageError,
         retry_at: Duration,
     },
-    /// Being taken away.
-    Removing,
+    /// Being taken away; what that waits for, empty while it is under way.
+    Removing {
+        why: String,
+    },
 }
 
 /// Why a stage failed, sorted by what the caller of an ADD is told.
@@ -99,9 +101,26 @@ pub struct Status {
     pub generation: Generation,
     pub endpoints: BTreeMap<EndpointId, EndpointStatus>,
     /// What is wrong with a whole stage or bridge, by name.
-    pub faults: BTreeMap<String, String>,
-    /// Flow table writes since the agent started: adds and removals.
-    pub flows_written: u64,
-    /// Flows of each bridge: how many there should be, and how many there were at the last look.
-    pub flows: BTreeMap<String, (u32, u32)>,
+    pub faults: BTreeMap<String, Disorder>,
+    /// The flows of each bridge.
+    pub flows: BTreeMap<String, TableStatus>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disorder {
+    pub why: String,
+    /// When it began, under whatever words, on the boot clock.
+    pub since: Duration,
+}
+
+/// The flows of one bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableStatus {
+    /// How many there should be.
+    pub wanted: u32,
+    /// How many there were at the last look.
+    pub present: u32,
+    /// How many were not as this agent had left them, and were mended, since it started.
+    pub mended: u64,
 }

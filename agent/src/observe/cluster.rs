@@ -12,6 +12,7 @@ use kube::runtime::events::{Event as Note, EventType, Recorder};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+use super::bucket::Bucket;
 use crate::events::{Event, EventKind, Events, Subject};
 use crate::kube::Cluster;
 use crate::model::{GatewayKey, Intent, Pod};
@@ -92,13 +93,21 @@ fn action(kind: EventKind) -> &'static str {
     match kind {
         EventKind::EndpointAdded | EventKind::EndpointFailed => "Add",
         EventKind::EndpointRemoved => "Remove",
-        EventKind::GuardDrops => "Guard",
+        EventKind::GuardDrops | EventKind::FlowsMended => "Guard",
         EventKind::Conflict
         | EventKind::ConflictGone
         | EventKind::GatewayLost
         | EventKind::GatewayBack
         | EventKind::GatewayMacChanged
-        | EventKind::GatewayDuplicate => "Watch",
+        | EventKind::GatewayDuplicate
+        | EventKind::OvsdbLost
+        | EventKind::OvsdbBack
+        | EventKind::SwitchLost
+        | EventKind::SwitchBack
+        | EventKind::BridgeGone
+        | EventKind::BridgeBack
+        | EventKind::PortGone
+        | EventKind::PortBack => "Watch",
     }
 }
 
@@ -116,6 +125,8 @@ fn concerned(intent: &Intent, subject: &Subject) -> Vec<Pod> {
             });
             users.filter_map(|endpoint| endpoint.pod.clone()).collect()
         }
+        // Every pod of the node would be told the same; its log and `agentctl events` tell it once.
+        Subject::Node => Vec::new(),
     }
 }
 
@@ -144,37 +155,6 @@ impl Ration {
         let pod = self.by_pod.entry(uid.to_owned()).or_insert_with(|| Bucket::full(POD_BURST, now));
         let all = self.all.get_or_insert_with(|| Bucket::full(BURST, now));
         pod.has(POD_BURST, POD_REFILL, now) && all.has(BURST, REFILL, now) && pod.take() && all.take()
-    }
-}
-
-/// A token bucket.
-#[derive(Debug)]
-struct Bucket {
-    tokens: u32,
-    filled_at: Duration,
-}
-
-impl Bucket {
-    fn full(burst: u32, now: Duration) -> Self {
-        Self { tokens: burst, filled_at: now }
-    }
-
-    fn has(&mut self, burst: u32, refill: Duration, now: Duration) -> bool {
-        let earned = now.saturating_sub(self.filled_at).as_millis() / refill.as_millis().max(1);
-        let earned = u32::try_from(earned).unwrap_or(u32::MAX);
-        self.filled_at += refill.saturating_mul(earned);
-        self.tokens = self.tokens.saturating_add(earned).min(burst);
-        self.tokens > 0
-    }
-
-    fn is_full(&mut self, burst: u32, refill: Duration, now: Duration) -> bool {
-        self.has(burst, refill, now) && self.tokens == burst
-    }
-
-    fn take(&mut self) -> bool {
-        let had = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
-        had
     }
 }
 

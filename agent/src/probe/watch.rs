@@ -110,11 +110,15 @@ impl ConflictBook {
         self.pages.values().flat_map(BTreeMap::values).map(ends).min()
     }
 
-    /// Forgets endpoints that are gone, except for what failed their ADD: that is when somebody asks.
+    /// Forgets endpoints that are gone, except for what failed their ADD: that is when somebody asks. It is history then:
+    /// nobody uses the address here, and nobody hears whether the other goes on.
     pub fn retain_endpoints(&mut self, is_alive: impl Fn(&EndpointId) -> bool) {
         self.pages.retain(|(endpoint, _), macs| {
             if !is_alive(endpoint) {
                 macs.retain(|_, page| page.at_add);
+                for page in macs.values_mut().filter(|page| page.state == PageState::Active) {
+                    page.state = PageState::Silent;
+                }
             }
             !macs.is_empty()
         });

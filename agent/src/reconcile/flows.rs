@@ -14,7 +14,7 @@ use crate::dataplane::flows::{
     ConnectError, Connection, DumpScope, FlowChanges, FlowEntry, in_port, is_foreign,
 };
 use crate::limits::READ_BACK;
-use crate::model::{EndpointId, Phase, Stage, StageError};
+use crate::model::{EndpointId, Phase, Stage, StageError, TableStatus};
 use crate::plan::diff::diff;
 use crate::plan::flows::{Block, Bound, Cookie, FlowSet, desired};
 use crate::report::chain;
@@ -38,7 +38,6 @@ enum Trouble {
 pub(super) struct Tables {
     pub(super) block: Block,
     bridges: BTreeMap<String, Table>,
-    pub(super) written: u64,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +47,10 @@ struct Table {
     accepted: bool,
     /// `None`: unknown, to be read back.
     actual: Option<FlowSet>,
+    /// What was known before somebody else changed something.
+    before: Option<FlowSet>,
+    /// Flows that were found not to be as they had been left.
+    mended: u64,
     read_at: Duration,
     /// How many flows there should be.
     wanted: usize,
@@ -74,25 +77,25 @@ impl Foreign {
 
 impl Tables {
     pub(super) fn new(base: u8) -> Self {
-        Self { block: Block::new(base), bridges: BTreeMap::new(), written: 0 }
+        Self { block: Block::new(base), bridges: BTreeMap::new() }
     }
 
     /// Somebody else changed something: read everything back.
     pub(super) fn doubt_all(&mut self) {
         for table in self.bridges.values_mut() {
-            table.actual = None;
+            table.before = table.actual.take().or(table.before.take());
         }
     }
 
-    /// Flows of each bridge: how many there should be, and how many there were at the last look.
-    pub(super) fn counts(&self) -> BTreeMap<String, (u32, u32)> {
+    /// The flows of each bridge in numbers.
+    pub(super) fn counts(&self) -> BTreeMap<String, TableStatus> {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let tables = self.bridges.iter();
-        tables
-            .map(|(name, t)| {
-                (name.clone(), (count(t.wanted), count(t.actual.as_ref().map_or(0, FlowSet::len))))
-            })
-            .collect()
+        let describe = |t: &Table| TableStatus {
+            wanted: count(t.wanted),
+            present: count(t.actual.as_ref().map_or(0, FlowSet::len)),
+            mended: t.mended,
+        };
+        self.bridges.iter().map(|(name, table)| (name.clone(), describe(table))).collect()
     }
 
     /// Whether foreign flows of table 0 may be about frames from a port; where they cannot be read, they may.
@@ -119,8 +122,20 @@ impl Tables {
 
     fn doubt(&mut self, bridge: &str) {
         if let Some(table) = self.bridges.get_mut(bridge) {
-            table.actual = None;
+            // What was sent may have been done or not: nobody else's doing, whatever is found.
+            (table.actual, table.before) = (None, None);
         }
+    }
+}
+
+impl Table {
+    /// How many of the flows that were left here are found missing, changed, or joined by others.
+    fn disturbed(&self, epoch: u64, found: &FlowSet) -> u64 {
+        let left = self.actual.as_ref().or(self.before.as_ref()).filter(|_| self.epoch == epoch);
+        let Some(left) = left else { return 0 };
+        let changed = left.iter().filter(|(key, flow)| found.get(key) != Some(flow)).count();
+        let joined = found.keys().filter(|key| !left.contains_key(key)).count();
+        (changed + joined) as u64
     }
 }
 
@@ -138,7 +153,13 @@ impl Reconciler {
         );
         bridges.extend(pass.intent.removals.values().filter_map(|r| r.bridge.clone()));
         bridges.extend(self.parts.config.bridges.iter().map(|b| b.name.clone()));
-        bridges.retain(|name| pass.ovs.bridges.contains_key(name));
+        bridges.retain(|name| {
+            let is_there = pass.ovs.bridges.contains_key(name);
+            if !is_there && pass.ovs.is_synced {
+                pass.faults.insert(format!("bridge {name}"), "it does not exist".to_owned());
+            }
+            is_there
+        });
         self.tables.bridges.retain(|name, _| bridges.contains(name));
         self.parts.switches.want(bridges.clone());
         for bridge in bridges {
@@ -221,12 +242,12 @@ impl Reconciler {
         changes: crate::plan::diff::Diff<FlowKey, Flow>,
         waiting: BTreeSet<u32>,
     ) -> Result<(), Trouble> {
+        self.count_before(pass, bridge, &changes).await;
         let mut refused_slots = BTreeSet::new();
         let mut add: Vec<_> = changes.to_set.into_iter().map(|(_, flow)| flow).collect();
         let mut remove = changes.to_remove;
         loop {
             let sent = FlowChanges { add: add.clone(), remove: remove.clone() };
-            let count = (sent.add.len() + sent.remove.len()) as u64;
             let applied = match self.parts.switches.apply(bridge, epoch, sent).await {
                 Ok(applied) => applied,
                 Err(error) => {
@@ -235,7 +256,6 @@ impl Reconciler {
                 }
             };
             if applied.refused.is_empty() {
-                self.tables.written += count;
                 tracing::info!(%bridge, added = add.len(), removed = remove.len(), "flows written");
                 break;
             }
@@ -244,7 +264,7 @@ impl Reconciler {
             for (key, error) in &applied.refused {
                 let slot = wanted.get(key).and_then(|f| Cookie::parse(f.cookie)).map_or(0, |c| c.slot);
                 slots.insert(slot);
-                self.refuse(pass, slot, format!("the switch refused {key:?}: {error}"));
+                self.refuse(pass, slot, format!("the switch refused {}: {error}", in_words(key)));
             }
             let mine = |cookie: u64| Cookie::parse(cookie).is_some_and(|c| slots.contains(&c.slot));
             let before = add.len();
@@ -265,6 +285,28 @@ impl Reconciler {
         refused_slots.extend(waiting);
         flowed(pass, bridge, &refused_slots);
         Ok(())
+    }
+
+    /// A flow takes its counters with it: those of endpoints that stay are read before theirs go.
+    async fn count_before(
+        &self,
+        pass: &Pass,
+        bridge: &str,
+        changes: &crate::plan::diff::Diff<FlowKey, Flow>,
+    ) {
+        let Some(actual) = self.tables.bridges.get(bridge).and_then(|table| table.actual.as_ref()) else {
+            return;
+        };
+        let slots: BTreeSet<u32> = pass.works.values().map(|work| work.entry.slot.index).collect();
+        let mut gone = changes.to_remove.iter().chain(changes.to_set.iter().map(|(key, _)| key));
+        let of_living = |key: &FlowKey| {
+            let cookie = actual.get(key).and_then(|flow| Cookie::parse(flow.cookie));
+            cookie.is_some_and(|cookie| slots.contains(&cookie.slot))
+        };
+        if gone.any(of_living) {
+            // What cannot be read is not counted; the write itself will say that the switch is away.
+            drop(self.parts.switches.dump(bridge, DumpScope::Owned(self.tables.block)).await);
+        }
     }
 
     /// Endpoints that are being added to a bridge that is not ours to work on have nothing to wait for.
@@ -307,9 +349,12 @@ impl Reconciler {
         pass.again |= known.is_none_or(|t| t.epoch != dump.epoch || t.foreign != foreign);
         let ours = dump.flows.into_iter().filter(|e| block.owns(&e.flow.key(), e.flow.cookie));
         let actual: FlowSet = ours.map(|e| (e.flow.key(), e.flow)).collect();
+        let disturbed = known.map_or(0, |table| table.disturbed(dump.epoch, &actual));
         let table = Table {
             epoch: dump.epoch,
             accepted: true,
+            mended: known.map_or(0, |table| table.mended) + disturbed,
+            before: None,
             actual: Some(actual),
             read_at: pass.now,
             wanted: 0,
@@ -323,6 +368,14 @@ impl Reconciler {
             Err(Trouble::NotNow("the switch has just reconnected".to_owned()))
         }
     }
+}
+
+/// A flow's identity as `ovs-ofctl` writes it.
+pub(super) fn in_words(key: &FlowKey) -> String {
+    let FlowKey { table, priority, matching } = key;
+    let matching = matching.to_string();
+    let comma = if matching.is_empty() { "" } else { "," };
+    format!("table={},priority={priority}{comma}{matching}", table.0)
 }
 
 /// The highest priority of a foreign flow that sees frames before the guard's hook does.

@@ -4,7 +4,7 @@
 //! A program without its map entry drops, so the programs go before the maps. Veths, ports and the ledger stay: they are
 //! the pods', and an agent that is installed again guards them again.
 
-use super::Reconciler;
+use super::{Reconciler, flows};
 use crate::dataplane::flows::{DumpScope, FlowChanges};
 use crate::report::chain;
 
@@ -41,7 +41,9 @@ impl Reconciler {
         let changes = FlowChanges { add: Vec::new(), remove };
         let applied = switches.apply(bridge, dump.epoch, changes).await.map_err(|e| chain(&e))?;
         match applied.refused.first() {
-            Some((key, error)) => Err(format!("the switch refused to remove {key:?}: {error}")),
+            Some((key, error)) => {
+                Err(format!("the switch refused to remove {}: {error}", flows::in_words(key)))
+            }
             None => Ok(applied.written),
         }
     }

@@ -61,7 +61,7 @@ impl Reconciler {
 
     /// Closes a removal whose port and veth are gone. While its flows may still be on the switch, the ledger remembers
     /// where: if it was the last endpoint of the bridge, nothing else would send a restarted agent there.
-    async fn finish(&self, pass: &mut Pass, removal: Removal) {
+    async fn finish(&self, pass: &Pass, removal: Removal) {
         let Removal { id, bridge, slot, revision, is_unplugged } = removal;
         let left = bridge.filter(|bridge| {
             let is_there = pass.ovs.bridges.contains_key(bridge) && pass.unanswered.contains(bridge);
@@ -71,7 +71,6 @@ impl Reconciler {
             tracing::info!(endpoint = %id, "endpoint removed");
             return self.parts.store.gone(id, revision).await;
         };
-        pass.faults.insert(format!("removal of {id}"), format!("its flows are still on bridge {bridge}"));
         if !is_unplugged {
             tracing::warn!(endpoint = %id, %bridge, "removed but for its flows: the switch does not answer");
             self.parts.store.unplugged(id, revision).await;
@@ -79,12 +78,11 @@ impl Reconciler {
     }
 
     /// Books a removal that failed: it is tried again later, ever less often.
-    fn stays(&mut self, pass: &mut Pass, id: EndpointId, why: String) {
+    fn stays(&mut self, pass: &Pass, id: EndpointId, why: String) {
         let before = self.leaving.get(&id);
         if before.is_none_or(|f| f.error.to_string() != why) {
             tracing::warn!(endpoint = %id, %why, "endpoint not removed yet");
         }
-        pass.faults.insert(format!("removal of {id}"), why.clone());
         let fault = Fault::again(before, Stage::Links, StageError::Other(why), pass.now);
         self.leaving.insert(id, fault);
     }

@@ -1,12 +1,13 @@
 //! The end of a pass: what was reached becomes the status, and when to look again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Reconciler;
 use super::pass::{Pass, Work};
 use crate::limits::SETTLE_PAUSE;
-use crate::model::{EndpointStatus, Phase, Stage, State, Status};
+use crate::model::{Disorder, EndpointStatus, Phase, Removal, Stage, State, Status};
 
 impl Reconciler {
     /// Publishes the status, if anything changed, and tells when a back-off or a deadline ends.
@@ -14,11 +15,11 @@ impl Reconciler {
         self.renew_lease(&mut pass);
         let mut status = Status {
             generation: pass.intent.generation,
-            faults: std::mem::take(&mut pass.faults),
-            flows_written: self.tables.written,
+            faults: self.dated(std::mem::take(&mut pass.faults), pass.now),
             flows: self.tables.counts(),
             ..Status::default()
         };
+        self.parts.switches.count_for(owners(&pass));
         let mut next = pass.unsettled.then_some(SETTLE_PAUSE);
         for (id, work) in &pass.works {
             let endpoint = self.endpoint_status(&pass, work);
@@ -32,20 +33,7 @@ impl Reconciler {
             status.endpoints.insert(id.clone(), endpoint);
         }
         for (id, removal) in &pass.intent.removals {
-            status.endpoints.insert(
-                id.clone(),
-                EndpointStatus {
-                    revision: removal.revision,
-                    state: State::Removing,
-                    since: Duration::ZERO,
-                    ifindex: None,
-                    ofport: None,
-                    flowed: false,
-                    attached: None,
-                    foreign_before: false,
-                    not_accelerated: Vec::new(),
-                },
-            );
+            status.endpoints.insert(id.clone(), self.removal_status(removal, pass.now));
             // The switch's coming back is a trigger.
             if removal.is_unplugged {
                 continue;
@@ -61,6 +49,35 @@ impl Reconciler {
             changed
         });
         next
+    }
+
+    /// Says of each fault when it began.
+    fn dated(&self, faults: BTreeMap<String, String>, now: Duration) -> BTreeMap<String, Disorder> {
+        let before = self.publish.borrow();
+        let since = |name: &String| before.faults.get(name).map_or(now, |known| known.since);
+        faults.into_iter().map(|(name, why)| (name.clone(), Disorder { since: since(&name), why })).collect()
+    }
+
+    fn removal_status(&self, removal: &Removal, now: Duration) -> EndpointStatus {
+        let why = match (&removal.bridge, self.leaving.get(&removal.id)) {
+            (_, Some(fault)) => fault.error.to_string(),
+            (Some(bridge), None) if removal.is_unplugged => format!("its flows are still on bridge {bridge}"),
+            _ => String::new(),
+        };
+        let before = self.publish.borrow();
+        let known = before.endpoints.get(&removal.id);
+        let known = known.filter(|was| matches!(was.state, State::Removing { .. }));
+        EndpointStatus {
+            revision: removal.revision,
+            state: State::Removing { why },
+            since: known.map_or(now, |was| was.since),
+            ifindex: None,
+            ofport: None,
+            flowed: false,
+            attached: None,
+            foreign_before: false,
+            not_accelerated: Vec::new(),
+        }
     }
 
     fn endpoint_status(&mut self, pass: &Pass, work: &Work) -> EndpointStatus {
@@ -100,6 +117,13 @@ impl Reconciler {
             pass.faults.insert("lease".to_owned(), crate::report::chain(&error));
         }
     }
+}
+
+/// Whose slots they are: what their flows counted is theirs.
+fn owners(pass: &Pass) -> BTreeMap<u32, u32> {
+    let endpoints = pass.intent.endpoints.values().map(|entry| entry.slot);
+    let leaving = pass.intent.removals.values().filter_map(|removal| removal.slot);
+    endpoints.chain(leaving).map(|slot| (slot.index, slot.generation)).collect()
 }
 
 /// Facts that have no trigger of their own (deadlines, back-offs) are looked at no more often than this.

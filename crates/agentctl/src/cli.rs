@@ -33,9 +33,13 @@ pub(crate) enum Format {
 
 #[derive(Subcommand)]
 pub(crate) enum Verb {
-    /// The agent, its bridges and its stages at a glance
+    /// The agent, its bridges and its stages at a glance, and what is out of order
+    ///
+    /// Exit status 1 if one of doctor's checks fails.
     Status,
     /// The endpoints of this node; one of them in full
+    ///
+    /// Also those that the runtime deleted and that are not gone yet. Exit status 1 if one failed or waits to be gone.
     Endpoints {
         /// Only this one, in full
         endpoint: Option<String>,
@@ -47,33 +51,47 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Flows(FlowsVerb),
     /// Frames the guard dropped, by reason
+    ///
+    /// FRAMES counts each frame once. Two walls look at a frame: the eBPF program on the pod's veth, and OpenFlow on the
+    /// bridge. On the kernel datapath OpenFlow sees what eBPF let pass; on the userspace datapath and in mode observe
+    /// both see, and count, every frame.
+    #[command(after_long_help = crate::names::reasons())]
     Drops {
-        /// Only those of this one
+        /// Only those of this one, by wall and with what the reasons mean
         endpoint: Option<String>,
         /// Go on with drops as they happen
         #[arg(short, long)]
         watch: bool,
     },
     /// Foreign claims on addresses of this node's endpoints
+    ///
+    /// Exit status 1 if one goes on; those of failed ADDs and those that ended are history.
     Conflicts {
         /// Only those of this one
         endpoint: Option<String>,
     },
     /// The gateways that are watched
+    ///
+    /// Exit status 1 if one is lost or claimed by two MACs.
     Gateways {
         /// Only those of this bridge
         #[arg(long)]
         bridge: Option<String>,
     },
     /// Which endpoints talk past the bridge, and why not
+    ///
+    /// On the kernel datapath, frames between two accelerated endpoints of one node go from veth to veth without Open
+    /// vSwitch. WHY NOT names what would be missed that way, or what forbids it; such frames go through the bridge.
     #[command(args_conflicts_with_subcommands = true)]
     Accel {
         #[command(subcommand)]
         verb: Option<AccelVerb>,
     },
     /// Check everything the agent stands on
+    ///
+    /// Exit status 1 if a check fails.
     Doctor,
-    /// What happened lately
+    /// What happened lately: endpoints, conflicts, gateways, drops, daemons, bridges, ports, mended flows
     Events {
         /// Only those of this one
         endpoint: Option<String>,
@@ -111,7 +129,7 @@ pub(crate) enum FlowsVerb {
         /// Only this bridge
         #[arg(long)]
         bridge: Option<String>,
-        /// Only what differs from what should be; exit status 1 if anything does
+        /// Only what differs from what should be; exit status 1 if anything does, 3 if a bridge cannot be read
         #[arg(long)]
         diff: bool,
         /// Read the bridge's own socket (its .mgmt file) and do without the agent: one line a flow, as ovs-ofctl prints it
@@ -222,5 +240,6 @@ pub(crate) enum AccelVerb {
     },
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 fine, 1 it found something, 2 usage, 3 agent or switch out of reach, \
-                           4 no such pod, bridge, port";
+const EXIT_STATUS: &str = "Exit status: 0 fine, 1 it found something that is out of order now (status, doctor, endpoints, \
+                           conflicts, gateways, flows dump --diff), 2 usage, 3 agent or switch out of reach, 4 no such \
+                           pod, bridge, port";

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent_api::ConnectError;
@@ -11,11 +12,15 @@ use tonic::{Code, Status};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     Nothing,
-    /// A difference, a failing check.
+    /// Something that is out of order now: a difference, a failing check, an endpoint that failed, a conflict that goes on.
     Something,
 }
 
 impl Found {
+    pub(crate) fn if_any(found: bool) -> Self {
+        if found { Self::Something } else { Self::Nothing }
+    }
+
     pub(crate) fn exit_status(self) -> u8 {
         match self {
             Self::Nothing => 0,
@@ -27,6 +32,7 @@ impl Found {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    /// With what to look at next.
     #[error("the agent is out of reach")]
     NoAgent(#[source] ConnectError),
     #[error("the agent did not answer within {seconds} s")]
@@ -39,6 +45,9 @@ pub(crate) enum Failure {
     Partial(String),
     #[error("the switch is out of reach")]
     NoSwitch(#[source] io::Error),
+    /// A failure of the switch behind this socket.
+    #[error("{}", socket.display())]
+    At { socket: PathBuf, source: Box<Failure> },
     #[error("the switch sent a message that cannot be read")]
     BadSwitch(#[source] openflow::DecodeError),
     #[error("-o json: what needs no agent prints text; `openflow` has --json-lines")]
@@ -80,9 +89,31 @@ impl Failure {
         }
         let red = anstyle::AnsiColor::Red.on_default().bold();
         let mut stderr = anstream::stderr().lock();
+        if let Some(hint) = self.hint() {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
         // Where standard error is closed too, the exit status has to do.
         drop(io::Write::write_fmt(&mut stderr, format_args!("{red}error:{red:#} {text}\n")));
         ExitCode::from(self.exit_status())
+    }
+
+    /// What to look at next, where the failure itself does not say it.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoAgent(_) => Some(
+                "does it run, and is this its socket? On a host: systemctl status underpass-agent. In a cluster the agent's \
+                 pod of that node has agentctl: kubectl get pods -A -o wide -l app.kubernetes.io/name=underpass, then \
+                 kubectl exec. --socket or UNDERPASS_SOCKET names another socket (run_dir/agent.sock)",
+            ),
+            Self::At { source, .. } => match **source {
+                Self::NoSwitch(_) => {
+                    Some("does ovs-vswitchd run, and is this the .mgmt socket of a bridge that exists?")
+                }
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     fn exit_status(&self) -> u8 {
@@ -98,6 +129,7 @@ impl Failure {
             | Self::NoSwitch(_)
             | Self::BadSwitch(_)
             | Self::SwitchRefused(_) => OUT_OF_REACH,
+            Self::At { source, .. } => source.exit_status(),
             Self::NoTable(_) | Self::NoJson => USAGE,
             Self::Input(_) | Self::Output(_) => FAILED,
         }

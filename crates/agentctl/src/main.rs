@@ -2,12 +2,13 @@
 //!
 //! Every verb is one module under [`command`]: it asks one question of `control.v1` (`openflow` asks nobody), turns the answer into a printed value
 //! and shows that as a table or as JSON. Nothing here changes anything on the node. Exit status: 0 fine, 1 it found
-//! something, 2 usage, 3 agent or switch out of reach, 4 no such pod, bridge, port.
+//! something that is out of order now, 2 usage, 3 agent or switch out of reach, 4 no such pod, bridge, port.
 #![forbid(unsafe_code)]
 
 mod cli;
 mod command;
 mod failure;
+mod frame;
 mod grid;
 mod names;
 mod screen;

@@ -29,8 +29,13 @@ fn run(socket: &Path, line: &str) -> Output {
 
 /// Standard output of a command line that succeeds.
 fn told(line: &str) -> String {
+    told_with(0, line)
+}
+
+/// Standard output of a command line with this exit status.
+fn told_with(status: i32, line: &str) -> String {
     let output = ask(line);
-    assert_eq!(output.status.code(), Some(0), "agentctl {line}: {output:?}");
+    assert_eq!(output.status.code(), Some(status), "agentctl {line}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -42,19 +47,22 @@ fn check_exit(output: &Output, status: i32, stderr: &str) {
 
 #[test]
 fn tables_read_well() {
-    for line in [
-        "status",
-        "endpoints",
-        "endpoints shop/cart",
-        "flows dump",
-        "drops",
-        "conflicts",
-        "gateways",
-        "accel",
-        "accel explain shop/cart shop/till",
-        "events",
+    // Exit status 1 where something of the node with everything on it is out of order now.
+    for (status, line) in [
+        (1, "status"),
+        (1, "endpoints"),
+        (0, "endpoints shop/cart"),
+        (1, "endpoints deadbeef"),
+        (0, "flows dump"),
+        (0, "drops"),
+        (0, "drops shop/cart"),
+        (1, "conflicts"),
+        (1, "gateways"),
+        (0, "accel"),
+        (0, "accel explain shop/cart shop/till"),
+        (0, "events"),
     ] {
-        let text = told(line);
+        let text = told_with(status, line);
         let wide = text.lines().find(|line| line.chars().count() > 80);
         assert!(wide.is_none() || line == "flows dump", "agentctl {line}: {wide:?}");
         assert!(!text.contains('\u{1b}'), "colours in a pipe: {text}");
@@ -71,8 +79,15 @@ fn json_has_every_field() {
 
 #[test]
 fn every_answer_is_json_when_asked() {
-    for line in ["status", "conflicts", "gateways", "accel", "accel explain shop/cart shop/till", "events"] {
-        let text = told(&format!("{line} -o json"));
+    for (status, line) in [
+        (1, "status"),
+        (1, "conflicts"),
+        (1, "gateways"),
+        (0, "accel"),
+        (0, "accel explain shop/cart shop/till"),
+        (0, "events"),
+    ] {
+        let text = told_with(status, &format!("{line} -o json"));
         assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "agentctl {line}: {text}");
     }
 }
@@ -106,19 +121,46 @@ fn a_difference_of_flows_is_found() {
 }
 
 #[test]
+fn a_bridge_that_cannot_be_read_is_not_said_to_have_no_difference() {
+    let none = ask("flows dump --diff --bridge down --table 229");
+    check_exit(&none, 3, "error: bridge down: it does not answer\n");
+    assert_eq!(none.stdout, b"nothing is known: no bridge could be read\n");
+    let half = ask("flows dump --diff --bridge half --table 229");
+    check_exit(&half, 3, "error: bridge half: it does not answer\n");
+    assert_eq!(half.stdout, b"no difference on the bridges that could be read\n");
+}
+
+#[test]
+fn every_reason_is_explained() {
+    let help = told("drops --help");
+    for word in
+        ["dhcp4_server", "new_destination_rate", "router advertisements", "FRAMES counts each frame once"]
+    {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+}
+
+#[test]
 fn what_does_not_exist_is_named() {
     check_exit(&ask("endpoints shop/nobody"), 4, "error: no endpoint shop/nobody on this node\n");
+    check_exit(&ask("endpoints --bridge nobr"), 4, "error: no bridge `nobr`\n");
 }
 
 #[test]
 fn an_agent_out_of_reach_is_told_from_a_wrong_word() {
     let socket = PathBuf::from("/nonexistent/agent.sock");
-    check_exit(
-        &run(&socket, "status"),
-        3,
+    let output = run(&socket, "status");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let (error, hint) = stderr.split_once('\n').unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(
+        error,
         "error: the agent is out of reach: agent socket /nonexistent/agent.sock does not answer: \
-         No such file or directory (os error 2)\n",
+         No such file or directory (os error 2)"
     );
+    for word in ["hint: ", "systemctl status underpass-agent", "kubectl", "--socket"] {
+        assert!(hint.contains(word), "{hint}");
+    }
     assert_eq!(run(&socket, "flaws").status.code(), Some(2));
     assert_eq!(run(&socket, "accel explain one").status.code(), Some(2));
 }

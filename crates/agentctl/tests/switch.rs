@@ -112,7 +112,12 @@ fn ports_have_their_names_if_asked_for() {
 fn no_switch_is_told_as_such() {
     let output = dump(Path::new("/nonexistent/br0.mgmt"), &[]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the switch is out of reach"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        told.starts_with("error: /nonexistent/br0.mgmt: the switch is out of reach: No such file"),
+        "{told}"
+    );
+    assert!(told.contains("hint: does ovs-vswitchd run"), "{told}");
     assert_eq!(dump(Path::new("/nonexistent"), &["--table", "guard"]).status.code(), Some(2));
 }
 

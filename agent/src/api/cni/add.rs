@@ -166,7 +166,7 @@ async fn until_ready(context: &Context, entry: &Entry, deadline: Instant) -> Res
                 State::Ready => return Ok(()),
                 State::Failed { stage, error, .. } => return Err(stage_error(*stage, error)),
                 State::Pending { stage, why } => last = format!("stage {stage}: {why}"),
-                State::Removing => return Err(withdrawn()),
+                State::Removing { .. } => return Err(withdrawn()),
             }
         }
         match timeout_at(deadline, status.changed()).await {

@@ -40,7 +40,7 @@ fn state_faults(status: Option<&EndpointStatus>) -> Option<String> {
         Some(State::Ready) => None,
         Some(State::Pending { stage, why }) => Some(format!("stage {stage} is not done: {why}")),
         Some(State::Failed { stage, error, .. }) => Some(format!("stage {stage} failed: {error}")),
-        Some(State::Removing) => Some("it is being removed".to_owned()),
+        Some(State::Removing { .. }) => Some("it is being removed".to_owned()),
         None => Some("the agent has not looked at it yet".to_owned()),
     }
 }

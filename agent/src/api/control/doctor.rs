@@ -1,25 +1,26 @@
-//! `agentctl doctor`: checks of everything the agent stands on, from the kernel upward, each with its remedy.
+//! `agentctl doctor`: checks of everything the agent stands on, from the kernel upward, each with its remedy. `status` tells
+//! what is not OK of the same ones.
 
-use std::collections::BTreeMap;
+mod pods;
+
+use std::time::Duration;
 
 use agent_api::control::v1 as pb;
 use ebpf::abi::{Counter, Reason};
 
 use super::Context;
+use super::convert::moment;
+use super::status::ago;
 use crate::dataplane::flows::Connection;
-use crate::dataplane::ports::{Lock, Ovs};
-use crate::model::{Phase, State};
+use crate::dataplane::ports::{Lock, State as Contact};
+use crate::model::Disorder;
 use crate::report::chain;
 
 pub(super) async fn reply(context: &Context) -> pb::DoctorReply {
-    let mut checks = vec![maps(context), programs(context), database(context)];
-    checks.extend(switches(context));
-    checks.push(endpoints(context));
-    checks.push(ledger(context));
-    checks.push(orphans(context).await);
-    checks.push(conflicts(context));
-    checks.push(gateways(context));
-    checks.push(debts(context));
+    let mut checks = vec![maps(context), programs(context), database(context), vswitchd(context)];
+    checks.extend(bridges(context));
+    checks.extend(others(context));
+    checks.extend(pods::checks(context).await);
     pb::DoctorReply { checks }
 }
 
@@ -28,12 +29,23 @@ fn ok(name: &str, what: impl Into<String>) -> pb::Check {
         name: name.to_owned(),
         outcome: pb::Outcome::Ok.into(),
         what: what.into(),
-        mend: String::new(),
+        ..pb::Check::default()
     }
 }
 
 fn bad(name: &str, outcome: pb::Outcome, what: impl Into<String>, mend: impl Into<String>) -> pb::Check {
-    pb::Check { name: name.to_owned(), outcome: outcome.into(), what: what.into(), mend: mend.into() }
+    pb::Check {
+        name: name.to_owned(),
+        outcome: outcome.into(),
+        what: what.into(),
+        mend: mend.into(),
+        since_unix_ns: 0,
+    }
+}
+
+/// A finding and when it began, on the boot clock.
+fn since(at: Option<Duration>, check: pb::Check) -> pb::Check {
+    pb::Check { since_unix_ns: moment(at), ..check }
 }
 
 fn maps(context: &Context) -> pb::Check {
@@ -75,7 +87,7 @@ fn programs(context: &Context) -> pb::Check {
         .map(|(id, _)| id.to_string())
         .collect();
     if let Some(fault) = status.faults.get("bpf") {
-        return bad(name, pb::Outcome::Fail, fault, "see the agent's log");
+        return since(Some(fault.since), bad(name, pb::Outcome::Fail, &fault.why, "see the agent's log"));
     }
     let after: Vec<_> = status
         .endpoints
@@ -104,8 +116,9 @@ fn programs(context: &Context) -> pb::Check {
 fn database(context: &Context) -> pb::Check {
     let name = "OVSDB";
     let ovs = context.ports.watch().borrow().clone();
+    let since_then = |check| pb::Check { since_unix_ns: ago(ovs.since.elapsed()), ..check };
     match &ovs.state {
-        crate::dataplane::ports::State::Down { error, .. } => bad(
+        Contact::Down { error } => since_then(bad(
             name,
             pb::Outcome::Fail,
             error,
@@ -113,26 +126,47 @@ fn database(context: &Context) -> pb::Check {
                 "is ovsdb-server running, and is {} its socket (ovs.db)?",
                 context.config.ovs.db.display()
             ),
-        ),
-        crate::dataplane::ports::State::Connected if ovs.lock == Lock::Waiting => bad(
+        )),
+        Contact::Connected if ovs.lock == Lock::Waiting => bad(
             name,
             pb::Outcome::Fail,
             "another agent holds the OVSDB lock `underpass`",
             "only one agent may work on a database: stop the other",
         ),
-        crate::dataplane::ports::State::Connected if ovs.next_cfg > ovs.cur_cfg => bad(
-            name,
-            pb::Outcome::Warn,
-            format!("ovs-vswitchd has carried out configuration {} of {}", ovs.cur_cfg, ovs.next_cfg),
-            "if this stays, ovs-vswitchd is stopped or stuck: look at its log",
-        ),
-        crate::dataplane::ports::State::Connected => {
-            ok(name, format!("connected, Open vSwitch {}", ovs.version))
-        }
+        Contact::Connected => ok(name, format!("connected, Open vSwitch {}", or_unknown(&ovs.version))),
     }
 }
 
-fn switches(context: &Context) -> Vec<pb::Check> {
+/// OVSDB knows the version where ovs-ctl started it all.
+fn or_unknown(version: &str) -> &str {
+    if version.is_empty() { "of unknown version" } else { version }
+}
+
+/// The daemon, as far as the database and its sockets show it.
+fn vswitchd(context: &Context) -> pb::Check {
+    let name = "ovs-vswitchd";
+    let ovs = context.ports.watch().borrow().clone();
+    let connections = context.switches.watch().borrow().clone();
+    let down = connections.values().filter_map(|connection| match connection {
+        Connection::Down { since, .. } => Some(*since),
+        Connection::Connected { .. } => None,
+    });
+    let down: Vec<_> = down.collect();
+    if let Some(first) = down.iter().min().filter(|_| down.len() == connections.len()) {
+        let what = "no bridge of this agent answers";
+        let mend = "is it running? systemctl status openvswitch-switch (or ovs-vswitchd), and its log";
+        return pb::Check { since_unix_ns: ago(first.elapsed()), ..bad(name, pb::Outcome::Fail, what, mend) };
+    }
+    if ovs.next_cfg > ovs.cur_cfg {
+        let what = format!("it has carried out configuration {} of {}", ovs.cur_cfg, ovs.next_cfg);
+        return bad(name, pb::Outcome::Warn, what, "if this stays, it is stopped or stuck: look at its log");
+    }
+    let bridges = connections.len();
+    ok(name, if bridges == 0 { "no bridge in use".to_owned() } else { format!("{bridges} in use answer") })
+}
+
+/// The bridges in use: those that are there, and those that should be.
+fn bridges(context: &Context) -> Vec<pb::Check> {
     let status = context.reconcile.status();
     let connections = context.switches.watch().borrow().clone();
     let ovs = context.ports.watch().borrow().clone();
@@ -141,154 +175,44 @@ fn switches(context: &Context) -> Vec<pb::Check> {
         if let Some(known) = ovs.bridges.get(bridge).filter(|b| !b.speaks_our_version()) {
             let allowed = known.protocols.iter().cloned().collect::<Vec<_>>().join(", ");
             let what = format!("its protocols forbid OpenFlow 1.5, which the agent speaks: {allowed}");
-            return bad(
-                &name,
-                pb::Outcome::Fail,
-                what,
-                format!("ovs-vsctl add bridge {bridge} protocols OpenFlow15"),
-            );
+            let mend = format!("ovs-vsctl add bridge {bridge} protocols OpenFlow15");
+            return bad(&name, pb::Outcome::Fail, what, mend);
         }
-        if let Connection::Down { error, .. } = connection {
-            return bad(&name, pb::Outcome::Fail, chain(error), "is ovs-vswitchd running?");
+        if let Connection::Down { error, since } = connection {
+            let check = bad(&name, pb::Outcome::Fail, chain(error), "is ovs-vswitchd running?");
+            return pb::Check { since_unix_ns: ago(since.elapsed()), ..check };
         }
         match status.faults.get(&name) {
-            Some(fault) => bad(&name, pb::Outcome::Fail, fault, "see agentctl flows dump"),
+            Some(Disorder { why, since: at }) => {
+                since(Some(*at), bad(&name, pb::Outcome::Fail, why, "see agentctl flows dump"))
+            }
             None => ok(&name, "flows are as they should be"),
         }
     };
     let mut checks: Vec<_> = connections.iter().map(check).collect();
-    checks.extend(missing_bridges(context, &ovs));
+    // The reconciler lets go of a bridge that is gone, and says so.
+    let lost = status.faults.iter().filter_map(|(name, fault)| Some((name.strip_prefix("bridge ")?, fault)));
+    let lost = lost.filter(|(bridge, _)| !connections.contains_key(*bridge));
+    checks.extend(lost.map(|(bridge, fault)| lost_bridge(context, bridge, fault)));
     checks
 }
 
-/// Bridges that pods live on and that are not there any more.
-fn missing_bridges(context: &Context, ovs: &Ovs) -> Vec<pb::Check> {
-    let mut missing = BTreeMap::<String, usize>::new();
-    for entry in context.store.intent().endpoints.values() {
-        let bridge = &entry.endpoint.bridge;
-        if ovs.is_synced && !ovs.bridges.contains_key(bridge) {
-            *missing.entry(bridge.clone()).or_default() += 1;
-        }
-    }
-    let check = |(bridge, count): (String, usize)| {
-        let what = format!("it does not exist, and {count} endpoints live on it");
-        let mend = format!(
-            "ovs-vsctl add-br {bridge}: the agent never makes one, the ports come back by themselves"
-        );
-        bad(&format!("bridge {bridge}"), pb::Outcome::Fail, what, mend)
-    };
-    missing.into_iter().map(check).collect()
+fn lost_bridge(context: &Context, bridge: &str, fault: &Disorder) -> pb::Check {
+    let intent = context.store.intent();
+    let count = intent.endpoints.values().filter(|entry| entry.endpoint.bridge == bridge).count();
+    let what = format!("{}, and {count} endpoints live on it", fault.why);
+    let mend =
+        format!("ovs-vsctl add-br {bridge}: the agent never makes one, the ports come back by themselves");
+    since(Some(fault.since), bad(&format!("bridge {bridge}"), pb::Outcome::Fail, what, mend))
 }
 
-fn endpoints(context: &Context) -> pb::Check {
-    let name = "endpoints";
+/// What else went wrong in the last pass and is nobody's in particular.
+fn others(context: &Context) -> Vec<pb::Check> {
     let status = context.reconcile.status();
-    let intent = context.store.intent();
-    let is_live = |id| intent.endpoints.get(id).is_some_and(|entry| entry.phase == Phase::Live);
-    let failed: Vec<_> = status
-        .endpoints
-        .iter()
-        .filter_map(|(id, s)| match &s.state {
-            State::Failed { stage, error, .. } => Some(format!("{id} at {stage}: {error}")),
-            // What an ADD waits for is the ADD's to tell.
-            State::Pending { stage, why } if is_live(id) => Some(format!("{id} waits at {stage}: {why}")),
-            _ => None,
-        })
-        .collect();
-    if failed.is_empty() {
-        return ok(name, format!("{} of at most {}", status.endpoints.len(), context.config.max_endpoints));
-    }
-    bad(name, pb::Outcome::Fail, failed.join("; "), "see agentctl endpoints")
-}
-
-/// What the ledger has lost, as far as it shows.
-fn ledger(context: &Context) -> pb::Check {
-    let name = "ledger";
-    let intent = context.store.intent();
-    let dir = context.config.run_dir.join("ledger");
-    let mut found: Vec<String> = Vec::new();
-    if !intent.unreadable.is_empty() {
-        let files = intent.unreadable.iter().cloned().collect::<Vec<_>>().join(", ");
-        found.push(format!("files in {} that cannot be read: {files}", dir.display()));
-    }
-    for entry in intent.endpoints.values() {
-        let Some(lacking) = entry.rebuilt.as_ref().filter(|lacking| !lacking.is_empty()) else { continue };
-        found.push(format!("{} was rebuilt: {}", entry.endpoint.title(), lacking.join("; ")));
-    }
-    if found.is_empty() {
-        let rebuilt = intent.endpoints.values().filter(|e| e.rebuilt.is_some()).count();
-        let rebuilt = if rebuilt == 0 { String::new() } else { format!(", {rebuilt} rebuilt whole") };
-        return ok(name, format!("{} endpoints in {}{rebuilt}", intent.endpoints.len(), dir.display()));
-    }
-    let mend = "a DEL settles a file and an endpoint alike; remove a file by hand only when its pod is gone";
-    bad(name, pb::Outcome::Warn, found.join("; "), mend)
-}
-
-/// Host veths that bear our mark and that nobody could say anything of: down until a DEL names them.
-async fn orphans(context: &Context) -> pb::Check {
-    let name = "orphans";
-    let intent = context.store.intent();
-    let mut found = Vec::new();
-    if context.ports.watch().borrow().lock == Lock::Waiting {
-        return ok(name, "not looked for: veths may be those of the agent that holds the OVSDB lock");
-    }
-    if let Ok(veths) = context.links.observe().await {
-        for (ifname, veth) in &veths {
-            let id = veth.alias.as_deref().and_then(crate::model::EndpointId::from_alias);
-            if id.is_some_and(|id| !intent.endpoints.contains_key(&id) && !intent.removals.contains_key(&id))
-            {
-                found.push(ifname.clone());
-            }
-        }
-    }
-    if found.is_empty() {
-        return ok(name, "no veth of ours without an endpoint");
-    }
-    let first = found[0].clone();
-    bad(
-        name,
-        pb::Outcome::Warn,
-        format!("veths of ours that nobody knows anything of, set down: {}", found.join(", ")),
-        format!("ledger, port and programs are lost; once their pods are gone: ip link del {first}"),
-    )
-}
-
-fn conflicts(context: &Context) -> pb::Check {
-    let active: Vec<_> = context
-        .outcomes
-        .borrow()
-        .conflicts
-        .iter()
-        .filter(|c| c.active)
-        .map(|c| format!("{} of {} is claimed by {}", c.address, c.endpoint, c.mac))
-        .collect();
-    if active.is_empty() {
-        return ok("address conflicts", "none");
-    }
-    bad("address conflicts", pb::Outcome::Fail, active.join("; "), "see agentctl conflicts")
-}
-
-fn gateways(context: &Context) -> pb::Check {
-    use crate::model::GatewayState::{Duplicate, Lost};
-    let outcomes = context.outcomes.borrow().clone();
-    let bad_ones: Vec<_> = outcomes
-        .gateways
-        .iter()
-        .filter(|(_, view)| matches!(view.state, Lost | Duplicate))
-        .map(|(key, view)| format!("{} on {} vlan {} is {:?}", key.address, key.bridge, key.vlan, view.state))
-        .collect();
-    if bad_ones.is_empty() {
-        return ok("gateways", format!("{} watched", outcomes.gateways.len()));
-    }
-    bad("gateways", pb::Outcome::Fail, bad_ones.join("; "), "see agentctl gateways")
-}
-
-fn debts(context: &Context) -> pb::Check {
-    let debts: Vec<_> =
-        context.store.intent().debts.iter().map(|(id, ipam)| format!("{id} ({})", ipam.plugin)).collect();
-    if debts.is_empty() {
-        return ok("IPAM", "nothing is owed");
-    }
-    let mend = "is the plugin still in CNI_PATH? the agent's log says why it failed";
-    bad("IPAM", pb::Outcome::Warn, format!("addresses not given back yet: {}", debts.join(", ")), mend)
+    let has_its_check = |name: &str| name == "bpf" || name == "OVSDB" || name.starts_with("bridge ");
+    let rest = status.faults.iter().filter(|(name, _)| !has_its_check(name));
+    let check = |(name, fault): (&String, &Disorder)| {
+        since(Some(fault.since), bad(name, pb::Outcome::Warn, &fault.why, "see the agent's log"))
+    };
+    rest.map(check).collect()
 }

@@ -1,6 +1,6 @@
 //! `agentctl drops`: counters of both walls, last offenders, and drops as they happen.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent_api::control::v1 as pb;
 use ebpf::abi::{Counters, Offence, Reason};
@@ -11,52 +11,86 @@ use super::convert::{moment, of_endpoint, reason};
 use super::select::Chosen;
 use super::{Context, Outlet};
 use crate::clock::KernelClock;
-use crate::dataplane::flows::DumpScope;
-use crate::model::Intent;
-use crate::plan::flows::{Block, Cookie};
+use crate::dataplane::flows::{DumpScope, Totals};
+use crate::dataplane::ports::Bridge;
+use crate::model::{Endpoint, Entry, GuardMode, Intent};
+use crate::plan::flows::Block;
 
 /// Frames that OpenFlow rules matched, by slot and kind of their cookie.
 #[derive(Debug, Default)]
-pub(super) struct OpenFlowCounts(BTreeMap<(u32, u8), u64>);
+pub(super) struct OpenFlowCounts(Totals);
 
 impl OpenFlowCounts {
-    /// Reads the blocks of all bridges in use. A bridge that is away counts as nothing.
+    /// Reads the blocks of all bridges in use. Of a bridge that is away the last numbers are taken.
     pub(super) async fn read(context: &Context) -> Self {
         let block = Block::new(context.config.ovs.table_base);
         let bridges: Vec<String> = context.switches.watch().borrow().keys().cloned().collect();
-        let mut counts = Self::default();
         for bridge in bridges {
-            let Ok(dump) = context.switches.dump(&bridge, DumpScope::Owned(block)).await else { continue };
-            for entry in dump.flows {
-                if let Some(cookie) = Cookie::parse(entry.flow.cookie) {
-                    *counts.0.entry((cookie.slot, cookie.kind)).or_default() +=
-                        entry.packet_count.unwrap_or_default();
-                }
+            if let Err(error) = context.switches.dump(&bridge, DumpScope::Owned(block)).await {
+                tracing::debug!(%bridge, error = crate::report::chain(&error), "counters not read");
             }
         }
-        counts
-    }
-
-    fn of(&self, slot: u32, kind: u8) -> u64 {
-        self.0.get(&(slot, kind)).copied().unwrap_or_default()
+        Self(context.switches.counted())
     }
 
     /// Frames that came in through the hook and were not dropped.
     pub(super) fn passed(&self, slot: u32) -> u64 {
         let dropped: u64 =
-            Reason::ALL.iter().filter(|r| **r != Reason::Allow).map(|r| self.of(slot, *r as u8)).sum();
-        self.of(slot, 0).saturating_sub(dropped)
+            Reason::ALL.iter().filter(|r| **r != Reason::Allow).map(|r| self.0.of(slot, *r as u8)).sum();
+        self.0.of(slot, 0).saturating_sub(dropped)
+    }
+}
+
+/// How the two walls stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Walls {
+    /// OpenFlow sees what eBPF let pass: a frame is counted by one of them.
+    InARow,
+    /// Both see every frame and count it: OVS reads a copy before the program does (userspace datapath), or the program
+    /// counts and lets pass (mode observe).
+    SideBySide,
+}
+
+impl Walls {
+    pub(super) fn of(context: &Context, endpoint: &Endpoint) -> Self {
+        let ovs = context.ports.watch().borrow().clone();
+        let userspace = ovs.bridges.get(&endpoint.bridge).is_some_and(Bridge::is_userspace);
+        if userspace || endpoint.guard.mode == GuardMode::Observe { Self::SideBySide } else { Self::InARow }
+    }
+
+    /// Frames, each counted once. Where both see them, a wall that was away for a while has missed some.
+    fn frames(self, ebpf: u64, openflow: u64) -> u64 {
+        match self {
+            Self::InARow => ebpf.saturating_add(openflow),
+            Self::SideBySide => ebpf.max(openflow),
+        }
+    }
+
+    /// All frames of an endpoint: eBPF has reasons that OVS has not, so it is the sums that are compared.
+    pub(super) fn total(self, reasons: &[pb::ReasonCount]) -> u64 {
+        let sum = |of: fn(&pb::ReasonCount) -> u64| reasons.iter().map(of).fold(0, u64::saturating_add);
+        self.frames(sum(|count| count.ebpf), sum(|count| count.openflow))
     }
 }
 
 /// The reasons that occurred at either wall.
-pub(super) fn reasons(counters: &Counters, slot: u32, openflow: &OpenFlowCounts) -> Vec<pb::ReasonCount> {
-    let all = Reason::ALL.iter().filter(|r| **r != Reason::Allow).map(|r| pb::ReasonCount {
-        reason: reason(*r as u8).into(),
-        ebpf: counters.dropped(*r),
-        openflow: openflow.of(slot, *r as u8),
-    });
-    all.filter(|count| count.ebpf + count.openflow > 0).collect()
+pub(super) fn reasons(
+    counters: &Counters,
+    slot: u32,
+    openflow: &OpenFlowCounts,
+    walls: Walls,
+) -> Vec<pb::ReasonCount> {
+    let count = |r: &Reason| {
+        let (ebpf, openflow) = (counters.dropped(*r), openflow.0.of(slot, *r as u8));
+        pb::ReasonCount {
+            reason: reason(*r as u8).into(),
+            ebpf,
+            openflow,
+            frames: walls.frames(ebpf, openflow),
+        }
+    };
+    let all = Reason::ALL.iter().filter(|r| **r != Reason::Allow).map(count);
+    all.filter(|count| count.frames > 0).collect()
 }
 
 /// The counters of all chosen endpoints, then what happens.
@@ -71,14 +105,16 @@ pub(super) async fn produce(
     let intent = context.store.intent();
     let counts = OpenFlowCounts::read(&context).await;
     let entries = intent.endpoints.values().filter(|e| chosen.contains(&e.endpoint.id));
-    let mut slots: Vec<_> = entries.map(|e| (e.slot.index, Some(of_endpoint(&e.endpoint)))).collect();
+    let describe =
+        |e: &Arc<Entry>| (e.slot.index, Some(of_endpoint(&e.endpoint)), Walls::of(&context, &e.endpoint));
+    let mut slots: Vec<_> = entries.map(describe).collect();
     if chosen.is_all() {
-        slots.push((0, None));
+        slots.push((0, None, Walls::InARow));
     }
-    for (slot, endpoint) in slots {
+    for (slot, endpoint, walls) in slots {
         let counters = context.bpf.counters(slot).map_err(|e| Status::internal(crate::report::chain(&e)))?;
         let last = context.bpf.last(slot).ok().flatten();
-        let reasons = reasons(&counters, slot, &counts);
+        let reasons = reasons(&counters, slot, &counts, walls);
         if endpoint.is_none() && reasons.is_empty() {
             continue;
         }
@@ -109,7 +145,7 @@ pub(super) async fn produce(
     }
 }
 
-fn owner<'a>(intent: &'a Intent, offence: &Offence) -> Option<&'a crate::model::Entry> {
+fn owner<'a>(intent: &'a Intent, offence: &Offence) -> Option<&'a Entry> {
     let entries = intent.endpoints.values().map(AsRef::as_ref);
     entries.into_iter().find(|e| e.slot.index == offence.slot && e.slot.generation == offence.generation)
 }
@@ -122,5 +158,20 @@ fn event(intent: &Intent, offence: &Offence) -> pb::DropEvent {
         vlan: (offence.vlan_proto != 0).then(|| u32::from(offence.vlan_tci)),
         length: offence.len,
         head: offence.head().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_both_walls_see_is_counted_once() {
+        assert_eq!(Walls::InARow.frames(7, 3), 10);
+        assert_eq!(Walls::SideBySide.frames(10, 10), 10);
+        let count = |ebpf, openflow| pb::ReasonCount { ebpf, openflow, ..pb::ReasonCount::default() };
+        let short_at_one_wall_is_arp_at_the_other = [count(5, 0), count(0, 5)];
+        assert_eq!(Walls::SideBySide.total(&short_at_one_wall_is_arp_at_the_other), 5);
+        assert_eq!(Walls::InARow.total(&[count(5, 0), count(2, 1)]), 8);
     }
 }

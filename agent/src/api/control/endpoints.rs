@@ -5,28 +5,46 @@ use ebpf::abi::Counter;
 use tonic::Status;
 
 use super::Context;
-use super::convert::{guard_mode, hook, moment, obstacle, of_endpoint, stage, vlan};
-use super::drops::{OpenFlowCounts, reasons};
+use super::convert::{guard_mode, hook, moment, obstacle, of_endpoint, reference, stage, vlan};
+use super::drops::{OpenFlowCounts, Walls, reasons};
 use super::select;
-use crate::model::{EndpointStatus, Entry, State};
+use crate::model::{EndpointId, EndpointStatus, Entry, Removal, State};
 
 pub(super) async fn reply(
     context: &Context,
     request: &pb::EndpointsRequest,
 ) -> Result<pb::EndpointsReply, Status> {
-    let chosen = select::endpoints(context, &request.endpoint)?;
+    let chosen = select::endpoints_and_removals(context, &request.endpoint)?;
+    select::bridge(context, &request.bridge)?;
     let intent = context.store.intent();
     let status = context.reconcile.status();
     let counts = OpenFlowCounts::read(context).await;
-    let wanted = intent.endpoints.values().filter(|e| {
-        let on_bridge = request.bridge.is_empty() || e.endpoint.bridge == request.bridge;
-        on_bridge && chosen.contains(&e.endpoint.id)
-    });
+    let is_wanted = |id: &EndpointId, bridge: &str| {
+        (request.bridge.is_empty() || bridge == request.bridge) && chosen.contains(id)
+    };
+    let wanted = intent.endpoints.values().filter(|e| is_wanted(&e.endpoint.id, &e.endpoint.bridge));
     let mut endpoints: Vec<_> = wanted
         .map(|entry| describe(context, entry, status.endpoints.get(&entry.endpoint.id), &counts))
         .collect();
+    let leaving = intent.removals.values().filter(|r| !intent.endpoints.contains_key(&r.id));
+    let leaving = leaving.filter(|r| is_wanted(&r.id, r.bridge.as_deref().unwrap_or_default()));
+    endpoints.extend(leaving.map(|removal| pb::Endpoint {
+        r#ref: Some(reference(&intent, &removal.id)),
+        state: status.endpoints.get(&removal.id).map(state),
+        ..what_is_left(removal)
+    }));
     endpoints.sort_by(|a, b| a.r#ref.as_ref().map(|r| &r.id).cmp(&b.r#ref.as_ref().map(|r| &r.id)));
     Ok(pb::EndpointsReply { endpoints })
+}
+
+/// What is known of an endpoint that the runtime deleted.
+fn what_is_left(removal: &Removal) -> pb::Endpoint {
+    pb::Endpoint {
+        bridge: removal.bridge.clone().unwrap_or_default(),
+        host_ifname: removal.id.host_ifname(),
+        slot: removal.slot.map(|slot| slot.index).unwrap_or_default(),
+        ..pb::Endpoint::default()
+    }
 }
 
 fn describe(
@@ -39,6 +57,8 @@ fn describe(
     let slot = entry.slot.index;
     let counters = context.bpf.counters(slot).unwrap_or_default();
     let guard = endpoint.guard;
+    let walls = Walls::of(context, endpoint);
+    let drops = reasons(&counters, slot, counts, walls);
     pb::Endpoint {
         r#ref: Some(of_endpoint(endpoint)),
         bridge: endpoint.bridge.clone(),
@@ -59,7 +79,8 @@ fn describe(
         }),
         state: status.map(state),
         accel: Some(accel(context, slot, status)),
-        drops: reasons(&counters, slot, counts),
+        dropped: walls.total(&drops),
+        drops,
         passed: counters.passed(),
         passed_openflow: counts.passed(slot),
         added_unix_ns: moment(Some(entry.asked_at).filter(|at| !at.is_zero())),
@@ -91,9 +112,7 @@ fn state(status: &EndpointStatus) -> pb::EndpointState {
         State::Pending { stage: which, .. } => {
             to::State::Pending(to::Pending { stage: stage(*which).into(), since_unix_ns })
         }
-        State::Removing => {
-            to::State::Pending(to::Pending { stage: pb::Stage::Unspecified.into(), since_unix_ns })
-        }
+        State::Removing { why } => to::State::Removing(to::Removing { since_unix_ns, why: why.clone() }),
         State::Failed { stage: which, error, retry_at } => to::State::Failed(to::Failed {
             stage: stage(*which).into(),
             error: error.to_string(),

@@ -1,6 +1,6 @@
 //! `agentctl flows dump`: what is on the switch, beside what should be there, with names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agent_api::control::v1 as pb;
 use openflow::{FlowKey, TableId};
@@ -32,10 +32,7 @@ impl Wanted {
             "" => None,
             text => Some(table(block, text)?),
         };
-        let known = context.ports.watch().borrow().bridges.contains_key(&request.bridge);
-        if !request.bridge.is_empty() && !known {
-            return Err(Status::not_found(format!("no bridge `{}`", request.bridge)));
-        }
+        select::bridge(context, &request.bridge)?;
         let chosen = select::endpoints(context, &request.endpoint)?;
         Ok(Self { chosen, table, bridge: request.bridge, only_differences: request.diff })
     }
@@ -67,12 +64,15 @@ pub(super) async fn produce(
     wanted: Wanted,
     out: Outlet<pb::FlowsReply>,
 ) -> Result<(), Status> {
-    // One that is named is looked at although nobody lives there.
-    let bridges: Vec<String> = match wanted.bridge.as_str() {
-        "" => context.switches.watch().borrow().keys().cloned().collect(),
-        named => vec![named.to_owned()],
-    };
     let intent = context.store.intent();
+    // One that is named is looked at although nobody lives there. One that is gone is one that cannot be read.
+    let bridges: BTreeSet<String> = match wanted.bridge.as_str() {
+        "" => {
+            let lived_on = intent.endpoints.values().map(|entry| entry.endpoint.bridge.clone());
+            context.switches.watch().borrow().keys().cloned().chain(lived_on).collect()
+        }
+        named => [named.to_owned()].into(),
+    };
     for bridge in bridges {
         let dump = Dump::new(&context, &intent, bridge);
         let end = one_bridge(&context, &wanted, &dump, &intent, &out).await?;

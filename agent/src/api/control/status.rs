@@ -1,4 +1,4 @@
-//! `agentctl status`: the agent, its bridges and its stages at a glance.
+//! `agentctl status`: the agent, its bridges and its stages at a glance, and what is out of order: the doctor's findings.
 
 use std::time::Duration;
 
@@ -13,7 +13,13 @@ use crate::health::Life;
 use crate::model::{Stage, State};
 use crate::report::chain;
 
-pub(super) fn reply(context: &Context) -> pb::StatusReply {
+pub(super) async fn reply(context: &Context) -> pb::StatusReply {
+    let mut out_of_order = super::doctor::reply(context).await.checks;
+    out_of_order.retain(|check| check.outcome() != pb::Outcome::Ok);
+    pb::StatusReply { out_of_order, ..glance(context) }
+}
+
+fn glance(context: &Context) -> pb::StatusReply {
     let status = context.reconcile.status();
     let intent = context.store.intent();
     let ovs = context.ports.watch().borrow().clone();
@@ -21,7 +27,8 @@ pub(super) fn reply(context: &Context) -> pb::StatusReply {
     for endpoint in status.endpoints.values() {
         match endpoint.state {
             State::Ready => tally.ready += 1,
-            State::Pending { .. } | State::Removing => tally.pending += 1,
+            State::Pending { .. } => tally.pending += 1,
+            State::Removing { .. } => tally.removing += 1,
             State::Failed { .. } => tally.failed += 1,
         }
     }
@@ -52,25 +59,28 @@ pub(super) fn reply(context: &Context) -> pb::StatusReply {
             hook: super::convert::hook(hook).into(),
             pin_dir: context.config.bpf_dir.display().to_string(),
             layout: context.bpf.layout(),
-            error: status.faults.get("bpf").cloned().unwrap_or_default(),
+            error: status.faults.get("bpf").map(|fault| fault.why.clone()).unwrap_or_default(),
         }),
         accel: Some(summary(context, accelerated, status.endpoints.len() - accelerated)),
         ovsdb: Some(pb::Connection {
             up: ovs.is_current(),
             target: format!("unix:{}", context.config.ovs.db.display()),
-            since_unix_ns: match &ovs.state {
-                DatabaseState::Connected => 0,
-                DatabaseState::Down { since, .. } => moment(Some(boottime().saturating_sub(since.elapsed()))),
-            },
+            since_unix_ns: ago(ovs.since.elapsed()),
             error: match &ovs.state {
                 DatabaseState::Connected => String::new(),
-                DatabaseState::Down { error, .. } => error.clone(),
+                DatabaseState::Down { error } => error.clone(),
             },
         }),
         ipam_debts: u32::try_from(intent.debts.len()).unwrap_or(u32::MAX),
         spooled: spooled(context),
         max_endpoints: context.config.max_endpoints,
+        out_of_order: Vec::new(),
     }
+}
+
+/// The moment so long ago.
+pub(super) fn ago(elapsed: Duration) -> i64 {
+    moment(Some(boottime().saturating_sub(elapsed)))
 }
 
 pub(super) fn summary(context: &Context, on: usize, off: usize) -> pb::AccelSummary {
@@ -97,16 +107,17 @@ fn bridges(context: &Context) -> Vec<pb::Bridge> {
         let on_it = intent.endpoints.values().filter(|e| e.endpoint.bridge == name).count();
         let kind = known.map(|b| if b.is_userspace() { "netdev" } else { "system" }).unwrap_or_default();
         let uplinks = context.uplinks(&name);
+        let flows = status.flows.get(&name).copied().unwrap_or_default();
         pb::Bridge {
             datapath_type: kind.to_owned(),
             datapath_id: known.and_then(|b| b.datapath_id).unwrap_or_default(),
             openflow: connections.get(&name).map(|c| connection(context, &name, c)),
             uplinks,
-            refused: status.faults.get(&format!("bridge {name}")).cloned().unwrap_or_default(),
+            trouble: status.faults.get(&format!("bridge {name}")).map(|f| f.why.clone()).unwrap_or_default(),
             endpoints: u32::try_from(on_it).unwrap_or(u32::MAX),
-            flows_expected: status.flows.get(&name).map_or(0, |f| f.0),
-            flows_present: status.flows.get(&name).map_or(0, |f| f.1),
-            drift_mended: 0,
+            flows_expected: flows.wanted,
+            flows_present: flows.present,
+            drift_mended: flows.mended,
             table_base: u32::from(context.config.ovs.table_base),
             name,
         }
@@ -117,33 +128,34 @@ fn bridges(context: &Context) -> Vec<pb::Bridge> {
 fn connection(context: &Context, bridge: &str, connection: &Connection) -> pb::Connection {
     let target = format!("unix:{}/{bridge}.mgmt", context.config.ovs.run_dir.display());
     match connection {
-        Connection::Connected { .. } => pb::Connection { up: true, target, ..pb::Connection::default() },
-        Connection::Down { since, error } => pb::Connection {
-            up: false,
-            target,
-            since_unix_ns: moment(Some(boottime().saturating_sub(since.elapsed()))),
-            error: chain(error),
-        },
+        Connection::Connected { since, .. } => {
+            pb::Connection { up: true, target, since_unix_ns: ago(since.elapsed()), error: String::new() }
+        }
+        Connection::Down { since, error } => {
+            pb::Connection { up: false, target, since_unix_ns: ago(since.elapsed()), error: chain(error) }
+        }
     }
 }
 
 fn stages(context: &Context) -> Vec<pb::StageStatus> {
     let status = context.reconcile.status();
-    let all = [Stage::Links, Stage::Bpf, Stage::Ports, Stage::Flows, Stage::Gate];
     let describe = |which: Stage| {
-        let failed = status.endpoints.values().find_map(|e| match &e.state {
-            State::Failed { stage, error, .. } if *stage == which => Some(error.to_string()),
-            _ => None,
-        });
-        pb::StageStatus {
-            stage: stage(which).into(),
-            known: true,
-            error: failed.unwrap_or_default(),
-            last_ok_unix_ns: 0,
-            changes: if which == Stage::Flows { status.flows_written } else { 0 },
+        let mut told = pb::StageStatus { stage: stage(which).into(), ..pb::StageStatus::default() };
+        for endpoint in status.endpoints.values() {
+            match &endpoint.state {
+                State::Failed { stage, error, .. } if *stage == which => {
+                    if told.failed == 0 {
+                        told.error = error.to_string();
+                    }
+                    told.failed += 1;
+                }
+                State::Pending { stage, .. } if *stage == which => told.waiting += 1,
+                _ => {}
+            }
         }
+        told
     };
-    all.into_iter().map(describe).collect()
+    [Stage::Links, Stage::Bpf, Stage::Ports, Stage::Flows, Stage::Gate].into_iter().map(describe).collect()
 }
 
 fn spooled(context: &Context) -> u32 {

@@ -79,10 +79,7 @@ pub(super) fn gateways(
     context: &Context,
     request: &pb::GatewaysRequest,
 ) -> Result<pb::GatewaysReply, Status> {
-    let ovs = context.ports.watch().borrow().clone();
-    if !request.bridge.is_empty() && !ovs.bridges.contains_key(&request.bridge) {
-        return Err(Status::not_found(format!("no bridge `{}`", request.bridge)));
-    }
+    select::bridge(context, &request.bridge)?;
     let intent = context.store.intent();
     let outcomes = context.outcomes.borrow().clone();
     let wanted =

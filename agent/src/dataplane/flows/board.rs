@@ -66,7 +66,7 @@ impl Board {
         let door = Door { bridge: bridge.clone(), epoch, requests };
         self.doors.send_modify(|doors| drop(Arc::make_mut(doors).insert(bridge.to_string(), door)));
         let Features { version, datapath_id } = *features;
-        let state = Connection::Connected { epoch, version, datapath_id };
+        let state = Connection::Connected { epoch, version, datapath_id, since: Instant::now() };
         self.states.send_modify(|states| drop(Arc::make_mut(states).insert(bridge.to_string(), state)));
         queue
     }

@@ -17,6 +17,8 @@ use crate::model::Obstacle;
 pub struct Ovs {
     /// Whether the rest is current. While it is not, the rest is what was last known.
     pub state: State,
+    /// When the connection was made or lost.
+    pub since: Instant,
     /// Whether the tables were read at least once; before that, absence of a bridge or port means nothing.
     pub is_synced: bool,
     /// Whether this agent may write.
@@ -42,7 +44,7 @@ impl Ovs {
     /// Why the picture is not current or may not be acted on, if so.
     pub fn outage(&self) -> Option<&str> {
         match &self.state {
-            State::Down { error, .. } => Some(error),
+            State::Down { error } => Some(error),
             State::Connected if self.lock == Lock::Waiting => Some(STANDS_BY),
             State::Connected => None,
         }
@@ -56,7 +58,8 @@ impl Ovs {
     /// Nothing known yet.
     pub fn unknown(since: Instant) -> Self {
         Self {
-            state: State::Down { since, error: "not connected yet".to_owned() },
+            state: State::Down { error: "not connected yet".to_owned() },
+            since,
             is_synced: false,
             lock: Lock::Waiting,
             version: String::new(),
@@ -90,8 +93,6 @@ pub enum State {
     Connected,
     /// There is no connection; what was last known is stale.
     Down {
-        /// Since when.
-        since: Instant,
         /// The last error and its causes.
         error: String,
     },

@@ -70,6 +70,7 @@ pub(super) fn read(cache: &Cache, lock: Lock, before: &Ovs, touched: &BTreeSet<U
         cache.rows("Flow_Sample_Collector_Set").filter_map(|(_, row)| row.uuid("bridge")).collect();
     let mut ovs = Ovs {
         state: State::Connected,
+        since: before.since,
         is_synced: true,
         lock,
         version: text(root, "ovs_version"),

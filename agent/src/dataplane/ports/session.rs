@@ -136,12 +136,12 @@ impl Ports {
                 warn!(endpoint = %self.config.endpoint, error, "OVSDB connection lost");
                 Instant::now().into_std()
             }
-            State::Down { since, .. } => {
+            State::Down { .. } => {
                 debug!(endpoint = %self.config.endpoint, error, "OVSDB still out of reach");
-                since
+                last.since
             }
         };
-        self.publish(Ovs { state: State::Down { since, error }, lock: Lock::Waiting, ..Ovs::clone(&last) });
+        self.publish(Ovs { state: State::Down { error }, since, lock: Lock::Waiting, ..Ovs::clone(&last) });
     }
 }
 

@@ -121,6 +121,7 @@ fn endpoints_that_are_gone_leave_only_what_failed_their_add() {
     book.retain_endpoints(|_| false);
     let left: Vec<_> = book.views().into_iter().map(|view| view.endpoint).collect();
     assert_eq!(left, [failed]);
+    assert!(!book.views()[0].active, "it is history");
 }
 
 proptest! {

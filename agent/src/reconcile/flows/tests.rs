@@ -27,7 +27,7 @@ fn known(slots: &[u32], foreign: &[Option<OfPort>]) -> Tables {
 }
 
 fn connected(epoch: u64) -> Connection {
-    Connection::Connected { epoch, version: openflow::Version::V15, datapath_id: 1 }
+    Connection::Connected { epoch, version: openflow::Version::V15, datapath_id: 1, since: Instant::now() }
 }
 
 #[test]
@@ -44,10 +44,27 @@ fn a_bridge_that_could_not_be_read_stays_in_sight_and_what_was_known_of_it_too()
     let mut tables = known(&[1], &[]);
     tables.remember(BRIDGE);
     tables.remember("br9");
-    assert_eq!(tables.counts()[BRIDGE], (0, 1));
-    assert_eq!(tables.counts()["br9"], (0, 0));
+    assert_eq!(tables.counts()[BRIDGE].present, 1);
+    assert_eq!(tables.counts()["br9"].present, 0);
     tables.doubt_all();
-    assert_eq!(tables.counts()[BRIDGE], (0, 0));
+    assert_eq!(tables.counts()[BRIDGE].present, 0);
+}
+
+#[test]
+fn what_others_changed_is_counted_and_what_a_new_connection_lacks_is_not() {
+    let left = |mut tables: Tables| {
+        tables.doubt_all();
+        tables.doubt_all();
+        tables.bridges.remove(BRIDGE).unwrap()
+    };
+    let found = |slots: &[u32]| known(slots, &[]).bridges[BRIDGE].actual.clone().unwrap();
+    let table = left(known(&[1, 2], &[]));
+    assert_eq!(table.disturbed(7, &found(&[1, 2])), 0);
+    assert_eq!(table.disturbed(7, &found(&[2, 3, 4])), 3, "one is gone, two have joined");
+    assert_eq!(table.disturbed(8, &found(&[])), 0, "vswitchd was started anew");
+    let mut tables = known(&[1], &[]);
+    tables.doubt(BRIDGE);
+    assert_eq!(left(tables).disturbed(7, &found(&[])), 0, "a write in doubt is nobody else's doing");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `conflicts`: who else uses our endpoints' addresses.
+//! `conflicts`: who else uses our endpoints' addresses; exit status 1 if that goes on.
 
 use agent_api::control::v1::{Conflict, ConflictsRequest};
 use serde::Serialize;
@@ -26,12 +26,13 @@ struct Printed {
 
 pub(super) async fn run(mut session: Session, screen: &Screen, endpoint: String) -> Result<Found, Failure> {
     let conflicts = answer(session.agent.conflicts(ConflictsRequest { endpoint })).await?.conflicts;
+    let found = Found::if_any(conflicts.iter().any(|conflict| conflict.active));
     if screen.is_json() {
         screen.json(&conflicts.into_iter().map(Printed::from).collect::<Vec<_>>())?;
     } else {
         screen.grid(&grid(&conflicts), "no conflicts")?;
     }
-    Ok(Found::Nothing)
+    Ok(found)
 }
 
 fn grid(conflicts: &[Conflict]) -> Grid {

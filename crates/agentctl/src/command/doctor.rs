@@ -5,14 +5,16 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Found};
 use crate::grid::{Field, Grid, Mood};
-use crate::names;
 use crate::screen::Screen;
 use crate::session::{Session, answer};
+use crate::{names, time};
 
+/// One check; also a part of `status`.
 #[derive(Serialize)]
-struct Printed {
+pub(super) struct Printed {
     name: String,
     outcome: String,
+    since: Option<String>,
     what: String,
     mend: String,
 }
@@ -28,7 +30,7 @@ pub(super) async fn run(mut session: Session, screen: &Screen) -> Result<Found, 
         let (ok, warn) = (count(Outcome::Ok), count(Outcome::Warn));
         screen.line(&format!("{} checks: {ok} ok, {warn} warn, {failed} fail", checks.len()))?;
     }
-    Ok(if failed > 0 { Found::Something } else { Found::Nothing })
+    Ok(Found::if_any(failed > 0))
 }
 
 fn grid(checks: &[Check]) -> Grid {
@@ -40,11 +42,14 @@ fn grid(checks: &[Check]) -> Grid {
             Outcome::Fail => Mood::Bad,
             Outcome::Unspecified => Mood::Plain,
         };
-        let found = if check.mend.is_empty() {
-            check.what.clone()
-        } else {
-            format!("{}\n{}", check.what, check.mend)
-        };
+        let mut found = check.what.clone();
+        if check.since_unix_ns != 0 {
+            found = format!("{found} (for {})", time::age(check.since_unix_ns));
+        }
+        if !check.mend.is_empty() {
+            found.push('\n');
+            found.push_str(&check.mend);
+        }
         grid.row([Field::new(names::outcome(check.outcome), mood), check.name.as_str().into(), found.into()]);
     }
     grid
@@ -53,6 +58,7 @@ fn grid(checks: &[Check]) -> Grid {
 impl From<Check> for Printed {
     fn from(check: Check) -> Self {
         let outcome = names::outcome(check.outcome);
-        Self { name: check.name, outcome, what: check.what, mend: check.mend }
+        let since = time::stamp(check.since_unix_ns);
+        Self { name: check.name, outcome, since, what: check.what, mend: check.mend }
     }
 }

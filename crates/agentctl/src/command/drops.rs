@@ -8,7 +8,7 @@ use crate::failure::{Failure, Found};
 use crate::grid::{Field, Grid};
 use crate::screen::Screen;
 use crate::session::{Session, answer, next};
-use crate::{names, time};
+use crate::{frame, names, time};
 
 #[derive(Serialize)]
 struct Printed {
@@ -22,6 +22,8 @@ struct Printed {
 #[derive(Serialize)]
 pub(super) struct PrintedCount {
     pub(super) reason: String,
+    /// Each frame once, whichever walls counted it.
+    pub(super) frames: u64,
     pub(super) ebpf: u64,
     pub(super) openflow: u64,
 }
@@ -43,6 +45,7 @@ pub(super) async fn run(
     endpoint: String,
     watch: bool,
 ) -> Result<Found, Failure> {
+    let in_full = !endpoint.is_empty();
     let mut parts = answer(session.agent.drops(DropsRequest { endpoint, watch })).await?;
     if watch {
         // No deadline: a person watches, and the next drop may be an hour away.
@@ -63,6 +66,8 @@ pub(super) async fn run(
     }
     if screen.is_json() {
         screen.json(&drops.into_iter().map(Printed::from).collect::<Vec<_>>())?;
+    } else if in_full {
+        screen.grid(&full(&drops), "no drops")?;
     } else {
         screen.grid(&grid(&drops), "no drops")?;
     }
@@ -71,23 +76,45 @@ pub(super) async fn run(
 
 fn grid(drops: &[EndpointDrops]) -> Grid {
     let mut grid =
-        Grid::new(["ENDPOINT", "REASON", "EBPF", "OPENFLOW", "LAST OFFENDER"]).whole(&["REASON", "ENDPOINT"]);
+        Grid::new(["ENDPOINT", "REASON", "FRAMES", "LAST OFFENDER"]).whole(&["REASON", "FRAMES", "ENDPOINT"]);
     for counters in drops {
         let endpoint = names::endpoint(counters.endpoint.as_ref());
         for count in &counters.reasons {
-            let last = counters.last.as_ref().filter(|last| last.reason == count.reason);
-            let last =
-                last.map(|last| format!("{} ago: {}", time::age(last.at_unix_ns), addresses(&last.head)));
             grid.row([
                 endpoint.as_str().into(),
                 names::reason(count.reason).into(),
-                Field::number(count.ebpf),
-                Field::number(count.openflow),
-                last.unwrap_or_default().into(),
+                Field::number(count.frames),
+                last(counters, count).unwrap_or_default().into(),
             ]);
         }
     }
     grid
+}
+
+/// By wall, with what the reasons mean.
+fn full(drops: &[EndpointDrops]) -> Grid {
+    let mut grid = Grid::new(["REASON", "FRAMES", "EBPF", "OPENFLOW", "MEANING"])
+        .whole(&["REASON", "FRAMES", "EBPF", "OPENFLOW"]);
+    for counters in drops {
+        for count in &counters.reasons {
+            let meaning = names::meaning(count.reason);
+            let last = last(counters, count).map(|last| format!("\nlast {last}")).unwrap_or_default();
+            grid.row([
+                names::reason(count.reason).into(),
+                Field::number(count.frames),
+                Field::number(count.ebpf),
+                Field::number(count.openflow),
+                format!("{meaning}{last}").into(),
+            ]);
+        }
+    }
+    grid
+}
+
+/// The last offender, if it was for this reason.
+fn last(counters: &EndpointDrops, count: &ReasonCount) -> Option<String> {
+    let last = counters.last.as_ref().filter(|last| last.reason == count.reason)?;
+    Some(format!("{} ago: {}", time::age(last.at_unix_ns), frame::describe(&last.head)))
 }
 
 fn show(screen: &Screen, event: DropEvent) -> Result<(), Failure> {
@@ -97,22 +124,8 @@ fn show(screen: &Screen, event: DropEvent) -> Result<(), Failure> {
     let clock = time::clock(event.at_unix_ns);
     let endpoint = names::endpoint(event.endpoint.as_ref());
     let vlan = event.vlan.map(|tci| format!(" vlan {}", tci & VLAN_ID)).unwrap_or_default();
-    let (reason, addresses) = (names::reason(event.reason), addresses(&event.head));
-    Ok(screen.line(&format!("{clock}  {endpoint}  {reason}{vlan}  {} bytes  {addresses}", event.length))?)
-}
-
-/// `from > to 0x0800` of an Ethernet header, or what there is of it in hex.
-fn addresses(head: &[u8]) -> String {
-    match (head.get(..6), head.get(6..12), head.get(12..14)) {
-        (Some(to), Some(from), Some(ethertype)) => {
-            format!("{} > {} 0x{}", hex(from, ":"), hex(to, ":"), hex(ethertype, ""))
-        }
-        _ => hex(head, ""),
-    }
-}
-
-fn hex(bytes: &[u8], separator: &str) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(separator)
+    let (reason, said) = (names::reason(event.reason), frame::describe(&event.head));
+    Ok(screen.line(&format!("{clock}  {endpoint}  {reason}{vlan}  {} bytes  {said}", event.length))?)
 }
 
 impl From<EndpointDrops> for Printed {
@@ -128,7 +141,8 @@ impl From<EndpointDrops> for Printed {
 
 impl From<ReasonCount> for PrintedCount {
     fn from(count: ReasonCount) -> Self {
-        Self { reason: names::reason(count.reason), ebpf: count.ebpf, openflow: count.openflow }
+        let ReasonCount { frames, ebpf, openflow, .. } = count;
+        Self { reason: names::reason(count.reason), frames, ebpf, openflow }
     }
 }
 
@@ -139,7 +153,7 @@ impl From<DropEvent> for PrintedDrop {
             at: time::stamp(event.at_unix_ns),
             vlan_tci: event.vlan,
             length: event.length,
-            head: hex(&event.head, ""),
+            head: frame::hex(&event.head, ""),
             endpoint: event.endpoint.map(|endpoint| endpoint.id),
         }
     }

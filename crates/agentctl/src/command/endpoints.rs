@@ -1,4 +1,4 @@
-//! `endpoints`: every interface of every pod; one of them in full.
+//! `endpoints`: every interface of every pod; one of them in full. Exit status 1 if one failed or is not gone yet.
 
 mod printed;
 
@@ -21,6 +21,7 @@ pub(super) async fn run(
 ) -> Result<Found, Failure> {
     let in_full = !endpoint.is_empty();
     let endpoints = answer(session.agent.endpoints(EndpointsRequest { endpoint, bridge })).await?.endpoints;
+    let found = Found::if_any(endpoints.iter().any(|endpoint| trouble(endpoint).is_some()));
     if screen.is_json() {
         screen.json(&endpoints.into_iter().map(Printed::from).collect::<Vec<_>>())?;
     } else if in_full {
@@ -39,7 +40,7 @@ pub(super) async fn run(
             }
         }
     }
-    Ok(Found::Nothing)
+    Ok(found)
 }
 
 fn grid(endpoints: &[Endpoint]) -> Grid {
@@ -53,16 +54,16 @@ fn grid(endpoints: &[Endpoint]) -> Grid {
             vlan(endpoint.vlan.as_ref()).into(),
             names::or_dash(&endpoint.addresses.join("\n")).into(),
             endpoint.guard.as_ref().map_or_else(String::new, |guard| names::guard_mode(guard.mode)).into(),
-            Field::number(endpoint.drops.iter().map(|count| count.ebpf.saturating_add(count.openflow)).sum()),
+            Field::number(endpoint.dropped),
             Field::new(state, mood),
         ]);
     }
     grid
 }
 
-/// The failed ones, with room for their reasons.
+/// Those that failed and those that wait to be gone, with room for their reasons.
 fn troubles(endpoints: &[Endpoint]) -> Grid {
-    let mut grid = Grid::new(["FAILED", "WHY"]);
+    let mut grid = Grid::new(["ENDPOINT", "WHY"]);
     for endpoint in endpoints {
         if let Some(trouble) = trouble(endpoint) {
             grid.row([names::endpoint(endpoint.r#ref.as_ref()).into(), Field::new(trouble, Mood::Bad)]);
@@ -94,6 +95,10 @@ fn full(endpoint: &Endpoint) -> Grid {
         say("condition", Field::new(condition.clone(), Mood::Warning));
     }
     say("container", reference.container_id.into());
+    if is_removed(endpoint) {
+        say("port", format!("{} on {}", endpoint.host_ifname, names::or_dash(&endpoint.bridge)).into());
+        return grid;
+    }
     if let Some(uid) = reference.pod.map(|pod| pod.uid).filter(|uid| !uid.is_empty()) {
         say("pod uid", uid.into());
     }
@@ -109,7 +114,8 @@ fn full(endpoint: &Endpoint) -> Grid {
     say("passed", format!("{} ebpf, {} openflow", endpoint.passed, endpoint.passed_openflow).into());
     for count in &endpoint.drops {
         let reason = names::reason(count.reason);
-        let text = format!("{reason}: {} ebpf, {} openflow", count.ebpf, count.openflow);
+        let walls = format!("{} ebpf, {} openflow", count.ebpf, count.openflow);
+        let text = format!("{} for {reason} ({walls}): {}", count.frames, names::meaning(count.reason));
         say("dropped", Field::new(text, Mood::Warning));
     }
     let accel = endpoint.accel.clone().unwrap_or_default();
@@ -123,6 +129,11 @@ fn full(endpoint: &Endpoint) -> Grid {
         format!("{} ago, generation {}", time::age(endpoint.added_unix_ns), endpoint.generation).into(),
     );
     grid
+}
+
+/// Of what the runtime deleted little is known but what is left of it.
+fn is_removed(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.state.as_ref().and_then(|state| state.state.as_ref()), Some(State::Removing(_)))
 }
 
 /// `full, ebpf by tcx, openflow, may: dhcp slaac`
@@ -149,18 +160,25 @@ fn state(endpoint: &Endpoint) -> (String, Mood) {
             (format!("{stage} {age}"), Mood::Warning)
         }
         Some(State::Failed(failed)) => (format!("{} failed", names::stage(failed.stage)), Mood::Bad),
+        Some(State::Removing(removing)) => {
+            (format!("removing {}", time::age(removing.since_unix_ns)), Mood::Warning)
+        }
         None => ("unknown".to_owned(), Mood::Plain),
     }
 }
 
-/// Why an endpoint failed, and when it is tried again.
+/// Why an endpoint failed, and when it is tried again; what one that was deleted waits for.
 fn trouble(endpoint: &Endpoint) -> Option<String> {
     match endpoint.state.as_ref()?.state.as_ref()? {
         State::Failed(failed) => {
             let (stage, again) = (names::stage(failed.stage), time::until(failed.retry_at_unix_ns));
             Some(format!("{stage} failed: {}; again in {again}", failed.error))
         }
-        State::Ready(_) | State::Pending(_) => None,
+        State::Removing(removing) if !removing.why.is_empty() => {
+            let age = time::age(removing.since_unix_ns);
+            Some(format!("deleted {age} ago and not gone yet: {}", removing.why))
+        }
+        State::Ready(_) | State::Pending(_) | State::Removing(_) => None,
     }
 }
 

@@ -49,11 +49,13 @@ pub(super) async fn run(
         flows.extend(part.flows);
         bridges.extend(part.end);
     }
-    let found = if diff && !flows.is_empty() { Found::Something } else { Found::Nothing };
+    let found = Found::if_any(diff && !flows.is_empty());
+    let unread = bridges.iter().filter(|bridge| !bridge.error.is_empty());
+    let unread: Vec<_> = unread.map(|bridge| format!("bridge {}: {}", bridge.bridge, bridge.error)).collect();
     if screen.is_json() {
         screen.json(&flows.into_iter().map(Printed::from).collect::<Vec<_>>())?;
     } else if flows.is_empty() && diff {
-        screen.line("no difference")?;
+        screen.line(no_difference(&bridges, unread.len()))?;
     } else {
         show(screen, &flows)?;
         for line in silent(&flows, &bridges) {
@@ -61,9 +63,17 @@ pub(super) async fn run(
         }
     }
     // What could be had was shown; the exit status says that it is not all.
-    let unread = bridges.iter().filter(|bridge| !bridge.error.is_empty());
-    let unread: Vec<_> = unread.map(|bridge| format!("bridge {}: {}", bridge.bridge, bridge.error)).collect();
     if unread.is_empty() { Ok(found) } else { Err(Failure::Partial(unread.join("; "))) }
+}
+
+/// What no difference means: nothing of bridges that could not be read.
+fn no_difference(bridges: &[BridgeDump], unread: usize) -> &'static str {
+    match (bridges.len(), unread) {
+        (0, _) => "no bridge in use",
+        (_, 0) => "no difference",
+        (all, unread) if all == unread => "nothing is known: no bridge could be read",
+        _ => "no difference on the bridges that could be read",
+    }
 }
 
 /// What is to be said of bridges that were read and of which no flow is shown.

@@ -1,4 +1,4 @@
-//! `gateways`: how the gateways fare.
+//! `gateways`: how the gateways fare; exit status 1 if one is lost or doubled.
 
 use agent_api::control::v1::{Gateway, GatewayState, GatewaysRequest};
 use serde::Serialize;
@@ -24,12 +24,14 @@ struct Printed {
 
 pub(super) async fn run(mut session: Session, screen: &Screen, bridge: String) -> Result<Found, Failure> {
     let gateways = answer(session.agent.gateways(GatewaysRequest { bridge })).await?.gateways;
+    let is_sick = |gateway: &Gateway| matches!(gateway.state(), GatewayState::Lost | GatewayState::Duplicate);
+    let found = Found::if_any(gateways.iter().any(is_sick));
     if screen.is_json() {
         screen.json(&gateways.into_iter().map(Printed::from).collect::<Vec<_>>())?;
     } else {
         screen.grid(&grid(&gateways), "no gateways")?;
     }
-    Ok(Found::Nothing)
+    Ok(found)
 }
 
 fn grid(gateways: &[Gateway]) -> Grid {

@@ -1,8 +1,8 @@
-//! `status`: the agent, its bridges and its stages at a glance.
+//! `status`: the agent, its bridges and its stages at a glance, and what is out of order; exit status 1 if a check fails.
 
 mod printed;
 
-use agent_api::control::v1::{Bridge, Connection, StageStatus, StatusReply, StatusRequest};
+use agent_api::control::v1::{Bridge, Check, Connection, Outcome, StageStatus, StatusReply, StatusRequest};
 
 use super::accel;
 use crate::failure::{Failure, Found};
@@ -14,16 +14,22 @@ use printed::Printed;
 
 pub(super) async fn run(mut session: Session, screen: &Screen) -> Result<Found, Failure> {
     let status = answer(session.agent.status(StatusRequest {})).await?;
+    let has_failed = status.out_of_order.iter().any(|check| check.outcome() == Outcome::Fail);
+    let found = Found::if_any(has_failed || !status.ready);
     if screen.is_json() {
         screen.json(&Printed::from(status))?;
-        return Ok(Found::Nothing);
+        return Ok(found);
     }
     screen.grid(&glance(&status), "")?;
     screen.line("")?;
+    if !status.out_of_order.is_empty() {
+        screen.grid(&out_of_order(&status.out_of_order), "")?;
+        screen.line("")?;
+    }
     screen.grid(&bridges(&status.bridges), "no bridges")?;
     screen.line("")?;
     screen.grid(&stages(&status.stages), "no stages")?;
-    Ok(Found::Nothing)
+    Ok(found)
 }
 
 fn glance(status: &StatusReply) -> Grid {
@@ -32,16 +38,18 @@ fn glance(status: &StatusReply) -> Grid {
     let up = time::age(status.started_unix_ns);
     let node = if status.node.is_empty() { String::new() } else { format!(" on {}", status.node) };
     say("agent", format!("{}{node}, pid {}, up {up}", status.version, status.pid).into());
+    say("state", state(&status.out_of_order));
     say(
         "ready",
         if status.ready {
-            Field::new("yes", Mood::Good)
+            Field::new("yes: CNI calls are served", Mood::Good)
         } else {
             Field::new(format!("no: {}", status.not_ready.join("; ")), Mood::Bad)
         },
     );
     let tally = status.endpoints.unwrap_or_default();
-    let text = format!("{} ready, {} pending, {} failed", tally.ready, tally.pending, tally.failed);
+    let more = if tally.removing > 0 { format!(", {} being removed", tally.removing) } else { String::new() };
+    let text = format!("{} ready, {} pending, {} failed{more}", tally.ready, tally.pending, tally.failed);
     let mood = if tally.failed > 0 { Mood::Bad } else { Mood::Plain };
     say("endpoints", Field::new(format!("{text} (room for {})", status.max_endpoints), mood));
     say("intent", format!("generation {}, applied {}", status.generation, status.applied_generation).into());
@@ -66,14 +74,40 @@ fn glance(status: &StatusReply) -> Grid {
     grid
 }
 
+/// `in order`, or how many checks say what else.
+fn state(out_of_order: &[Check]) -> Field {
+    let count = |outcome| out_of_order.iter().filter(|check| check.outcome() == outcome).count();
+    match (count(Outcome::Fail), count(Outcome::Warn)) {
+        (0, 0) => Field::new("in order", Mood::Good),
+        (0, warn) => Field::new(format!("works ({warn} warn)"), Mood::Warning),
+        (fail, warn) => Field::new(format!("out of order ({fail} fail, {warn} warn)"), Mood::Bad),
+    }
+}
+
+/// What is not as it should be, since when; `doctor` says how to mend it.
+fn out_of_order(checks: &[Check]) -> Grid {
+    let mut grid = Grid::new(["OUT OF ORDER", "SINCE", "WHAT"]).whole(&["OUT OF ORDER", "SINCE"]);
+    for check in checks {
+        let mood = if check.outcome() == Outcome::Fail { Mood::Bad } else { Mood::Warning };
+        let since = time::age(check.since_unix_ns);
+        grid.row([Field::new(check.name.as_str(), mood), since.into(), check.what.as_str().into()]);
+    }
+    grid
+}
+
 fn bridges(bridges: &[Bridge]) -> Grid {
     let mut grid =
         Grid::new(["BRIDGE", "DATAPATH", "UPLINKS", "ENDPOINTS", "FLOWS", "MENDED", "TABLES", "OPENFLOW"]);
     for bridge in bridges {
-        let openflow = if bridge.refused.is_empty() {
-            connection(bridge.openflow.as_ref())
-        } else {
-            Field::new(format!("refused: {}", bridge.refused), Mood::Bad)
+        // What is wrong stands above, with room for it.
+        let openflow = match &bridge.openflow {
+            Some(connection) if connection.up && !bridge.trouble.is_empty() => {
+                Field::new("up, see above", Mood::Bad)
+            }
+            Some(connection) if !connection.up => {
+                Field::new(format!("down {}", time::age(connection.since_unix_ns)), Mood::Bad)
+            }
+            other => connection(other.as_ref()),
         };
         let first = bridge.table_base;
         grid.row([
@@ -91,19 +125,15 @@ fn bridges(bridges: &[Bridge]) -> Grid {
 }
 
 fn stages(stages: &[StageStatus]) -> Grid {
-    let mut grid = Grid::new(["STAGE", "CHANGES", "LAST OK", "STATE"]);
+    let mut grid = Grid::new(["STAGE", "WAITING", "FAILED", "STATE"]);
     for stage in stages {
-        let state = match (stage.error.is_empty(), stage.known) {
-            (true, true) => Field::new("ok", Mood::Good),
-            (true, false) => Field::new("to be read back", Mood::Warning),
-            (false, _) => Field::new(stage.error.as_str(), Mood::Bad),
+        let state = match (stage.failed, stage.waiting) {
+            (0, 0) => Field::new("ok", Mood::Good),
+            (0, _) => Field::new("waiting", Mood::Warning),
+            (_, _) => Field::new(stage.error.as_str(), Mood::Bad),
         };
-        grid.row([
-            names::stage(stage.stage).into(),
-            Field::number(stage.changes),
-            time::age(stage.last_ok_unix_ns).into(),
-            state,
-        ]);
+        let (waiting, failed) = (stage.waiting.into(), stage.failed.into());
+        grid.row([names::stage(stage.stage).into(), Field::number(waiting), Field::number(failed), state]);
     }
     grid
 }

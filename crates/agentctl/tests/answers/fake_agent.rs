@@ -84,7 +84,10 @@ impl Control for Written {
         &self,
         request: Request<EndpointsRequest>,
     ) -> Result<Response<EndpointsReply>, Status> {
-        let asked = request.into_inner().endpoint;
+        let EndpointsRequest { endpoint: asked, bridge } = request.into_inner();
+        if bridge == "nobr" {
+            return Err(Status::not_found("no bridge `nobr`"));
+        }
         let mut endpoints = node::endpoints();
         endpoints
             .retain(|endpoint| endpoint.r#ref.as_ref().is_some_and(|found| found.id.starts_with(&asked)));
@@ -117,6 +120,9 @@ impl Control for Written {
         replies.push(end("br1", 6, ""));
         if request.bridge == "half" {
             replies.push(end("half", 0, "it does not answer"));
+        }
+        if request.bridge == "down" {
+            replies = vec![end("down", 0, "it does not answer")];
         }
         Ok(parts(replies))
     }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agent_api::control::v1::endpoint_state::{Failed, Pending, Ready, State};
+use agent_api::control::v1::endpoint_state::{Failed, Pending, Ready, Removing, State};
 use agent_api::control::v1::vlan::Mode;
 use agent_api::control::v1::{
     AccelCondition, AccelEndpoint, AccelPair, AccelReason, AccelReply, AccelSummary, Bpf, BpfHook, Bridge,
@@ -35,12 +35,11 @@ fn up(target: &str) -> Connection {
 }
 
 pub(crate) fn status() -> StatusReply {
-    let stage = |stage: Stage, changes, error: &str| StageStatus {
+    let stage = |stage: Stage, failed, error: &str| StageStatus {
         stage: stage.into(),
-        known: true,
         error: error.into(),
-        last_ok_unix_ns: ago(HOURS_3),
-        changes,
+        failed,
+        waiting: u32::from(stage == Stage::Links),
     };
     StatusReply {
         version: "0.1.0".into(),
@@ -53,7 +52,7 @@ pub(crate) fn status() -> StatusReply {
         not_ready: vec!["bridge br2 refuses OpenFlow 1.5".into()],
         generation: 42,
         applied_generation: 41,
-        endpoints: Some(EndpointTally { ready: 1, pending: 1, failed: 1 }),
+        endpoints: Some(EndpointTally { ready: 1, pending: 1, failed: 1, removing: 1 }),
         bridges: vec![
             Bridge {
                 name: "br1".into(),
@@ -61,7 +60,7 @@ pub(crate) fn status() -> StatusReply {
                 datapath_id: 0x0000_1234_5678_9abc,
                 openflow: Some(up("unix:/var/run/openvswitch/br1.mgmt")),
                 uplinks: vec!["eth1".into(), "eth2".into()],
-                refused: String::new(),
+                trouble: String::new(),
                 endpoints: 3,
                 flows_expected: 57,
                 flows_present: 56,
@@ -71,15 +70,16 @@ pub(crate) fn status() -> StatusReply {
             Bridge {
                 name: "br2".into(),
                 datapath_type: "system".into(),
-                refused: "it belongs to OVN (external_ids:ovn-bridge-mappings)".into(),
+                openflow: Some(up("unix:/var/run/openvswitch/br2.mgmt")),
+                trouble: "it belongs to OVN (external_ids:ovn-bridge-mappings)".into(),
                 table_base: 220,
                 ..Bridge::default()
             },
         ],
         stages: vec![
-            stage(Stage::Links, 12, ""),
-            stage(Stage::Bpf, 9, ""),
-            stage(Stage::Ports, 6, "OVSDB is out of reach: connection refused"),
+            stage(Stage::Links, 0, ""),
+            stage(Stage::Bpf, 0, ""),
+            stage(Stage::Ports, 1, "OVSDB is out of reach: connection refused"),
         ],
         bpf: Some(Bpf {
             hook: BpfHook::Tcx.into(),
@@ -92,11 +92,24 @@ pub(crate) fn status() -> StatusReply {
         ipam_debts: 1,
         spooled: 0,
         max_endpoints: 512,
+        out_of_order: checks().into_iter().filter(|check| check.outcome() != Outcome::Ok).collect(),
     }
 }
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    vec![cart(), pending(), failed()]
+    vec![cart(), pending(), failed(), removing()]
+}
+
+fn removing() -> Endpoint {
+    let state =
+        Removing { since_unix_ns: ago(HOURS_3), why: "OVSDB is out of reach: connection refused".into() };
+    Endpoint {
+        r#ref: Some(EndpointRef { id: "deadbeef0123:eth0".into(), ..EndpointRef::default() }),
+        bridge: "br1".into(),
+        host_ifname: "veth0a1b2c3d4e6".into(),
+        state: Some(EndpointState { state: Some(State::Removing(state)) }),
+        ..Endpoint::default()
+    }
 }
 
 fn cart() -> Endpoint {
@@ -128,6 +141,7 @@ fn cart() -> Endpoint {
             rx_bytes: 1_234_567,
         }),
         drops: vec![count(Reason::Arp, 4, 0), count(Reason::Ipv4, 17, 1)],
+        dropped: 22,
         passed: 1_000_000,
         passed_openflow: 876_543,
         added_unix_ns: ago(HOURS_3),
@@ -165,12 +179,13 @@ fn failed() -> Endpoint {
         guard: Some(Guard { mode: GuardMode::Observe.into(), ..Guard::default() }),
         state: Some(EndpointState { state: Some(State::Failed(state)) }),
         drops: vec![count(Reason::Unspecified, 1, 0)],
+        dropped: 1,
         ..Endpoint::default()
     }
 }
 
 fn count(reason: Reason, ebpf: u64, openflow: u64) -> ReasonCount {
-    ReasonCount { reason: reason.into(), ebpf, openflow }
+    ReasonCount { reason: reason.into(), ebpf, openflow, frames: ebpf + openflow }
 }
 
 pub(crate) fn flows() -> Vec<Flow> {
@@ -228,7 +243,12 @@ pub(crate) fn drop_event(at_unix_ns: i64) -> DropEvent {
         at_unix_ns,
         vlan: Some(0x2064),
         length: 98,
-        head: vec![2, 0, 0x5e, 0, 0x53, 2, 2, 0, 0x5e, 0, 0x53, 1, 8, 0, 0x45, 0],
+        head: [
+            &[2, 0, 0x5e, 0, 0x53, 2, 2, 0, 0x5e, 0, 0x53, 1, 8, 0, 0x45, 0, 0, 84, 0, 0, 0, 0, 64, 1, 0, 0]
+                [..],
+            &[192, 0, 2, 99, 192, 0, 2, 1, 8, 0],
+        ]
+        .concat(),
     }
 }
 
@@ -335,6 +355,7 @@ pub(crate) fn event(at_unix_ns: i64) -> Event {
 
 pub(crate) fn checks() -> Vec<Check> {
     let check = |name: &str, outcome: Outcome, what: &str, mend: &str| Check {
+        since_unix_ns: if outcome == Outcome::Fail { ago(HOURS_3) } else { 0 },
         name: name.into(),
         outcome: outcome.into(),
         what: what.into(),

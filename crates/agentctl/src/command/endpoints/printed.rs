@@ -30,6 +30,7 @@ pub(super) struct Printed {
     state: PrintedState,
     conditions: Vec<String>,
     accel: PrintedAccel,
+    dropped: u64,
     drops: Vec<PrintedCount>,
     passed_ebpf: u64,
     passed_openflow: u64,
@@ -68,6 +69,7 @@ enum PrintedState {
     Ready { since: Option<String> },
     Pending { stage: String, since: Option<String> },
     Failed { stage: String, error: String, retry_at: Option<String> },
+    Removing { since: Option<String>, why: String },
     Unknown,
 }
 
@@ -96,6 +98,7 @@ impl From<Endpoint> for Printed {
             state: endpoint.state.unwrap_or_default().into(),
             conditions: endpoint.conditions,
             accel: endpoint.accel.unwrap_or_default().into(),
+            dropped: endpoint.dropped,
             drops: endpoint.drops.into_iter().map(PrintedCount::from).collect(),
             passed_ebpf: endpoint.passed,
             passed_openflow: endpoint.passed_openflow,
@@ -143,6 +146,9 @@ impl From<EndpointState> for PrintedState {
                 error: failed.error,
                 retry_at: time::stamp(failed.retry_at_unix_ns),
             },
+            Some(State::Removing(removing)) => {
+                Self::Removing { since: time::stamp(removing.since_unix_ns), why: removing.why }
+            }
             None => Self::Unknown,
         }
     }

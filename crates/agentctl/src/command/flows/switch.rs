@@ -28,6 +28,14 @@ const FLOWS_XID: u32 = 3;
 
 /// Prints the flows of one table, or of all.
 pub(crate) fn run(socket: &Path, table: Option<u8>, has_names: bool) -> Result<Found, Failure> {
+    dump(socket, table, has_names).map_err(|failure| match failure {
+        // A reader that went away has nothing to do with the switch.
+        Failure::Output(_) => failure,
+        _ => Failure::At { socket: socket.to_owned(), source: Box::new(failure) },
+    })
+}
+
+fn dump(socket: &Path, table: Option<u8>, has_names: bool) -> Result<Found, Failure> {
     let mut switch = Switch::connect(socket)?;
     let ports = if has_names { switch.port_names()? } else { PortNames::default() };
     let mut out = BufWriter::with_capacity(CHUNK, io::stdout().lock());

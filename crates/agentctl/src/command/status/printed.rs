@@ -3,6 +3,7 @@
 use agent_api::control::v1::{Bridge, Connection, StageStatus, StatusReply};
 use serde::Serialize;
 
+use super::super::doctor::Printed as PrintedCheck;
 use crate::{names, time};
 
 #[derive(Serialize)]
@@ -15,6 +16,7 @@ pub(super) struct Printed {
     ovs_version: String,
     ready: bool,
     not_ready: Vec<String>,
+    out_of_order: Vec<PrintedCheck>,
     generation: u64,
     applied_generation: u64,
     endpoints: PrintedTally,
@@ -33,6 +35,7 @@ struct PrintedTally {
     ready: u32,
     pending: u32,
     failed: u32,
+    removing: u32,
 }
 
 #[derive(Serialize)]
@@ -50,7 +53,7 @@ struct PrintedBridge {
     datapath_id: String,
     openflow: PrintedConnection,
     uplinks: Vec<String>,
-    refused: String,
+    trouble: String,
     endpoints: u32,
     flows_expected: u32,
     flows_present: u32,
@@ -61,10 +64,9 @@ struct PrintedBridge {
 #[derive(Serialize)]
 struct PrintedStage {
     stage: String,
-    known: bool,
+    waiting: u32,
+    failed: u32,
     error: String,
-    last_ok: Option<String>,
-    changes: u64,
 }
 
 #[derive(Serialize)]
@@ -98,9 +100,15 @@ impl From<StatusReply> for Printed {
             ovs_version: status.ovs_version,
             ready: status.ready,
             not_ready: status.not_ready,
+            out_of_order: status.out_of_order.into_iter().map(PrintedCheck::from).collect(),
             generation: status.generation,
             applied_generation: status.applied_generation,
-            endpoints: PrintedTally { ready: tally.ready, pending: tally.pending, failed: tally.failed },
+            endpoints: PrintedTally {
+                ready: tally.ready,
+                pending: tally.pending,
+                failed: tally.failed,
+                removing: tally.removing,
+            },
             max_endpoints: status.max_endpoints,
             ovsdb: status.ovsdb.unwrap_or_default().into(),
             bridges: status.bridges.into_iter().map(PrintedBridge::from).collect(),
@@ -143,7 +151,7 @@ impl From<Bridge> for PrintedBridge {
             datapath_id: format!("{:016x}", bridge.datapath_id),
             openflow: bridge.openflow.unwrap_or_default().into(),
             uplinks: bridge.uplinks,
-            refused: bridge.refused,
+            trouble: bridge.trouble,
             endpoints: bridge.endpoints,
             flows_expected: bridge.flows_expected,
             flows_present: bridge.flows_present,
@@ -157,10 +165,9 @@ impl From<StageStatus> for PrintedStage {
     fn from(stage: StageStatus) -> Self {
         Self {
             stage: names::stage(stage.stage),
-            known: stage.known,
+            waiting: stage.waiting,
+            failed: stage.failed,
             error: stage.error,
-            last_ok: time::stamp(stage.last_ok_unix_ns),
-            changes: stage.changes,
         }
     }
 }
