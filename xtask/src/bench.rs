@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// On the kernel datapath, in a virtual machine
     #[arg(long)]
     vm: bool,
-    /// In a virtual machine whose clock counts instructions: one µs is 1000 of them, whatever else the host does
+    /// In a virtual machine whose clock counts instructions: one µs is 500 of them, whatever else the host does
     #[arg(long, requires = "vm")]
     icount: bool,
     /// A few turns of everything: shows that it works, measures nothing

@@ -80,11 +80,19 @@ fn table(results: &Results) -> Vec<Vec<String>> {
         }));
         cells.push(results.beside(row).map_or_else(String::new, |other| {
             let floor = Sorted::of(other.samples.iter().copied()).median();
-            format!("{:.2} × {}", sorted.median() / floor, other.name)
+            format!("{:.2} × {}", sorted.median() / floor, name_beside(row, other))
         }));
         cells
     };
     std::iter::once(headings).chain(results.rows.iter().map(line)).collect()
+}
+
+/// What a row calls the one beside it: in the same picture the name of its line is enough.
+fn name_beside<'a>(row: &Row, other: &'a Row) -> &'a str {
+    match (&row.picture, &other.picture) {
+        (Some(here), Some(there)) if here.title == there.title && here.at == there.at => &there.line,
+        _ => &other.name,
+    }
 }
 
 fn as_markdown(table: &[Vec<String>]) -> String {

@@ -6,11 +6,11 @@ use super::{colour, escaped, frame, label, line, steps};
 use crate::bench::numbers::{Sorted, spoken};
 use crate::bench::results::Row;
 
-const WIDTH: f64 = 900.0;
+const WIDTH: f64 = 960.0;
 /// Where the bars begin; the names stand before it.
-const LEFT: f64 = 400.0;
+const LEFT: f64 = 450.0;
 /// Where the longest whisker ends; its figure stands behind it.
-const RIGHT: f64 = 830.0;
+const RIGHT: f64 = 890.0;
 const TOP: f64 = 40.0;
 const BAR: f64 = 22.0;
 

@@ -1,4 +1,4 @@
-//! Lines: percentiles on an axis that gives each further nine the same room, and cost against a number.
+//! Lines: percentiles, on axes that give each further nine and each doubling the same room, and cost against a number.
 
 use std::fmt::Write as _;
 
@@ -17,6 +17,37 @@ const BOTTOM: f64 = 370.0;
 const NINES: [(f64, &str); 6] =
     [(0.0, "min"), (0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99")];
 const POINTS: u32 = 120;
+
+/// How values become heights.
+#[derive(Clone, Copy)]
+enum Scale {
+    /// From 0 to the most.
+    Even { most: f64 },
+    /// Each doubling has the same room: a tail is a hundred times the median.
+    Doublings { least: f64, most: f64 },
+}
+
+impl Scale {
+    fn height(self, value: f64) -> f64 {
+        let share = match self {
+            Self::Even { most } if most > 0.0 => value / most,
+            Self::Doublings { least, most } if most > least => (value / least).ln() / (most / least).ln(),
+            _ => 0.0,
+        };
+        BOTTOM - (BOTTOM - TOP) * share.clamp(0.0, 1.0)
+    }
+
+    fn steps(self) -> Vec<f64> {
+        match self {
+            Self::Even { most } => steps(most),
+            Self::Doublings { least, most } => {
+                let powers = (-3..9).map(|power| 10_f64.powi(power));
+                let all = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|times| times * power));
+                all.filter(|step| (least..=most).contains(step)).collect()
+            }
+        }
+    }
+}
 
 /// A line with its name; a point may have a whisker.
 struct Line {
@@ -49,12 +80,15 @@ pub(super) fn percentiles(title: &str, rows: &[&Row]) -> Option<String> {
     let lines: Vec<Line> = rows.iter().map(curve).collect();
     let marks = NINES.iter().map(|(share, name)| (nines(*share), (*name).to_owned()));
     let end = reach(most_samples);
+    let values = || lines.iter().flat_map(|line| &line.points).map(|point| point.y);
+    let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+    let scale = if least > 0.0 { Scale::Doublings { least, most } } else { Scale::Even { most } };
     Some(chart(
         title,
         (&rows[0].unit, ""),
         end,
         &marks.filter(|(x, _)| *x <= end).collect::<Vec<_>>(),
-        &lines,
+        (&lines, scale),
     ))
 }
 
@@ -77,7 +111,9 @@ pub(super) fn against(title: &str, rows: &[&Row]) -> Option<String> {
     marks.dedup();
     let end = marks.last().copied().unwrap_or(1.0);
     let marks: Vec<_> = marks.into_iter().map(|at| (at, spoken(at))).collect();
-    Some(chart(title, (&rows[0].unit, &axis), end, &marks, &lines))
+    let highest = |point: &Point| point.whisker.map_or(point.y, |[_, high]| high);
+    let most = lines.iter().flat_map(|line| &line.points).map(highest).fold(0.0, f64::max);
+    Some(chart(title, (&rows[0].unit, &axis), end, &marks, (&lines, Scale::Even { most })))
 }
 
 fn name(row: &Row) -> String {
@@ -89,14 +125,12 @@ fn chart(
     (unit, axis): (&str, &str),
     end: f64,
     marks: &[(f64, String)],
-    lines: &[Line],
+    (lines, scale): (&[Line], Scale),
 ) -> String {
-    let highest = |point: &Point| point.whisker.map_or(point.y, |[_, high]| high);
-    let most = lines.iter().flat_map(|line| &line.points).map(highest).fold(0.0, f64::max);
     let x = |value: f64| if end > 0.0 { LEFT + (RIGHT - LEFT) * value / end } else { LEFT };
-    let y = |value: f64| if most > 0.0 { BOTTOM - (BOTTOM - TOP) * value / most } else { BOTTOM };
+    let y = |value: f64| scale.height(value);
     let mut inside = String::new();
-    for step in steps(most) {
+    for step in scale.steps() {
         inside += &line([LEFT, y(step)], [RIGHT, y(step)], "#ddd");
         inside += &label(LEFT - 6.0, y(step) + 4.0, "end", &spoken(step));
     }
