@@ -161,8 +161,7 @@ fn vswitchd(context: &Context) -> pb::Check {
         let what = format!("it has carried out configuration {} of {}", ovs.cur_cfg, ovs.next_cfg);
         return bad(name, pb::Outcome::Warn, what, "if this stays, it is stopped or stuck: look at its log");
     }
-    let bridges = connections.len();
-    ok(name, if bridges == 0 { "no bridge in use".to_owned() } else { format!("{bridges} in use answer") })
+    ok(name, format!("every bridge in use answers ({})", connections.len()))
 }
 
 /// The bridges in use: those that are there, and those that should be.

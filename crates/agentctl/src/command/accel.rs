@@ -68,8 +68,11 @@ pub(super) async fn list(mut session: Session, screen: &Screen) -> Result<Found,
         let AccelSummary { enabled, leased, lease_left_ms, .. } = summary;
         screen.json(&Printed { enabled, leased, lease_left_ms, endpoints })?;
     } else {
-        screen.line(&format!("acceleration is {}", in_words(&summary)))?;
+        screen.line(&format!("acceleration past OVS is {}", in_words(&summary)))?;
         screen.grid(&grid(&reply.endpoints), "no endpoints")?;
+        if reply.endpoints.iter().any(|endpoint| endpoint.accel.as_ref().is_some_and(|accel| !accel.on)) {
+            screen.line("off: guarded all the same, frames go through the bridge")?;
+        }
     }
     Ok(Found::Nothing)
 }
@@ -107,8 +110,8 @@ pub(super) fn in_words(summary: &AccelSummary) -> String {
     let all = on.saturating_add(*off);
     match (enabled, leased) {
         (false, _) => "off by configuration".to_owned(),
-        (true, false) => format!("off, no lease; possible for {on} of {all} endpoints"),
-        (true, true) => format!("on for {on} of {all} endpoints, lease for {} s", lease_left_ms / 1000),
+        (true, false) => format!("off: the agent holds no lease; possible for {on} of {all} endpoints"),
+        (true, true) => format!("on for {on} of {all} endpoints (lease for {} s more)", lease_left_ms / 1000),
     }
 }
 
