@@ -20,7 +20,7 @@
 //! | `dataplane::ports::run` | the OVSDB connection | `mpsc` of transactions | `watch<Arc<Ovs>>` |
 //! | `dataplane::flows::run` | one OpenFlow connection for each bridge | `mpsc` of requests | replies |
 //! | `probe::driver::run` | conflict probes, gateway watch, the book of conflicts | `watch<Arc<Stations>>`, eBPF facts | `watch<Arc<Outcomes>>` |
-//! | `dataplane::hooks` (a thread) | hanging programs on host veths | `mpsc` of orders | `mpsc` of outcomes |
+//! | `dataplane::hooks` (a thread) | hanging programs on host veths and uplinks | `mpsc` of orders | `mpsc` of outcomes |
 //! | netlink (a future of `Links::connect`) | the rtnetlink socket's thread | – | ends when that does |
 //! | `links::monitor::run` | the set of host veths | netlink's multicast | `watch<Arc<HostVeths>>` |
 //! | `observe::drops` (`Reader::run`) | the ring of stopped frames | the ring | `broadcast` of offences |

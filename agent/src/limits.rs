@@ -22,6 +22,10 @@ pub const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// Interfaces waiting for their programs: every endpoint can be due at once, more wait for a later pass.
 pub const HOOK_ORDERS: usize = 1_024;
 
+/// How long an agent that leaves for good waits for the interface whose programs are just being hung: two grace periods
+/// of the kernel (24 ms), behind whoever else holds the RTNL lock.
+pub const HOOKS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Foreign flows of table 0 that change are looked at this much later, all that came meanwhile together.
 pub const FOREIGN_FLOWS: Duration = Duration::from_secs(1);
 
@@ -98,6 +102,10 @@ pub const DEBTS_OF_A_PLUGIN: usize = 2;
 
 /// An ADD waits this long for a database out of reach: a restart of it, or of the agent, takes well below a second.
 pub const OVSDB_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the database, the bridge or its switch may be away under an ADD: a restart of vswitchd takes a second or two,
+/// with thousands of ports some more. Past it the runtime is told to try again, and new ADDs at once.
+pub const OUTAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// STATUS gives vswitchd this long to carry out what was asked for before: one that is well needs milliseconds.
 pub const VSWITCHD_PATIENCE: Duration = Duration::from_secs(2);

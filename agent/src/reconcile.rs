@@ -19,6 +19,8 @@ mod flows;
 mod gate;
 mod leave;
 mod links;
+mod maps;
+mod members;
 mod memory;
 mod pass;
 mod ports;

@@ -4,25 +4,26 @@
 //! which Open vSwitch needs to take the port in. Until both walls stand the host end is down, whatever comes first.
 //!
 //! The maps have one writer, this stage, so what was written last is known to be there. They are read once at the
-//! start, when a former agent's entries are in them, and after an error.
+//! start, when a former agent's entries are in them, and after errors (`maps.rs`).
+//!
+//! Programs on uplinks are ordered too (`members.rs`): no pod's guard depends on one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ebpf_abi::Uplink;
-
+use super::maps::{self, Owner, Refused, Write};
+use super::members::Members;
 use super::memory::Memories;
 use super::pass::{Pass, Work};
 use super::{Reconciler, database};
 use crate::dataplane::bpf::{Bpf, Haste};
-use crate::dataplane::hooks::{Order, Outcome};
+use crate::dataplane::hooks::{Order, Outcome, PodOrder};
 use crate::dataplane::links::HostVeths;
 use crate::limits::{INSPECT, SETTLE_AFTER, SETTLE_PAUSE};
 use crate::model::{EndpointId, Mac, Obstacle, Phase, Stage, StageError};
 use crate::plan::accel;
 use crate::plan::bpf::{self as plan, Gateway, Tables};
-use crate::plan::diff::diff;
 use crate::report::chain;
 
 /// What is known of the maps.
@@ -32,8 +33,11 @@ pub(super) struct Maps {
     actual: Option<Tables>,
     /// The numbers that stand for bridges; never given to another bridge while the agent lives.
     indices: BTreeMap<String, u16>,
-    /// Names of uplinks, for taking programs off.
-    uplinks: BTreeMap<u32, String>,
+    /// Entries that the kernel refused.
+    refused: Refused,
+    members: Members,
+    /// A former agent's programs on uplinks were put in doubt.
+    is_taken_over: bool,
 }
 
 impl Maps {
@@ -54,7 +58,7 @@ impl Maps {
 
     /// The name of an uplink that has a program.
     pub(super) fn uplink(&self, ifindex: u32) -> Option<&str> {
-        self.uplinks.get(&ifindex).map(String::as_str)
+        self.members.name(ifindex)
     }
 
     /// Keeps the numbers that a former agent gave: the entries of live endpoints need no rewriting then.
@@ -117,14 +121,22 @@ impl Reconciler {
     fn order(&mut self, pass: &Pass, id: &EndpointId, ifindex: u32, known: bool, haste: Haste) {
         let ifname = id.host_ifname();
         let policed = database::port_blockers(&pass.ovs, &ifname).contains(&Obstacle::Policing);
-        if self.parts.hooks.ask(Order { ifindex, ifname, known, haste, policed }) {
+        if self.parts.hooks.ask(Order::Pod(PodOrder { ifindex, ifname, known, haste, policed })) {
             self.memories.get_mut(id).hooks_asked = Some(ifindex);
         }
     }
 
     /// Books what came of the orders since the last pass.
     pub(super) fn attached(&mut self, pass: &mut Pass) {
-        for Outcome { ifindex, attached } in std::mem::take(&mut self.hung) {
+        for outcome in std::mem::take(&mut self.hung) {
+            let (ifindex, attached) = match outcome {
+                Outcome::Pod { ifindex, attached } => (ifindex, attached),
+                Outcome::Uplink { order, done } => {
+                    let uplinks = self.maps.actual.as_mut().map(|tables| &mut tables.uplinks);
+                    self.maps.members.book(uplinks, order, done, pass.now);
+                    continue;
+                }
+            };
             let Some(id) = asked_for(&pass.works, &self.memories, ifindex) else {
                 // The endpoint left meanwhile. If its interface is still there, its removal is yet to come, and until
                 // then the programs drop; taking them off one by one would hold RTNL for a second each on 5.10.
@@ -155,7 +167,7 @@ impl Reconciler {
         let bpf = Arc::clone(&self.parts.bpf);
         let actual = match self.maps.actual.take() {
             Some(actual) => actual,
-            None => match take_over(&bpf, &pass.veths, &pass.works) {
+            None => match self.read_maps(pass) {
                 Ok(actual) => actual,
                 Err(error) => {
                     let text = chain(&error);
@@ -169,27 +181,47 @@ impl Reconciler {
         };
         self.maps.adopt(&actual, &pass.works);
         let mut desired = self.desired_maps(pass);
-        let names = &self.maps.uplinks;
-        let name_of = |ifindex: u32| names.get(&ifindex).map_or("", String::as_str);
-        let failed = write_uplinks(&mut desired.uplinks, &actual.uplinks, |ifindex, uplink| match uplink {
-            Some(uplink) => bpf.attach_uplink(ifindex, name_of(ifindex), uplink),
-            None => bpf.detach_uplink(ifindex),
-        });
-        if !failed.is_empty() {
-            pass.faults.insert("bpf".to_owned(), failed.join("; "));
+        let Maps { refused, members, .. } = &mut self.maps;
+        let hooks = &self.parts.hooks;
+        members
+            .order(&mut desired.uplinks, &actual.uplinks, pass.now, |order| hooks.ask(Order::Uplink(order)));
+        let was_refused = !refused.is_empty();
+        maps::write(&mut desired, &actual, refused, pass.now, |write| carry_out(&bpf, write));
+        // Half of what was refused may have been carried out.
+        let in_doubt = was_refused && refused.is_empty();
+        self.maps.actual = (!in_doubt).then_some(desired);
+        self.show_refused(pass);
+    }
+
+    /// Reads the maps. At the start programs on uplinks are to be hung there anew, since another version of the agent may
+    /// have hung them.
+    fn read_maps(&mut self, pass: &Pass) -> Result<Tables, ebpf::Error> {
+        let mut actual = take_over(&self.parts.bpf, &pass.veths, &pass.works)?;
+        if !self.maps.is_taken_over {
+            Members::doubt(&mut actual.uplinks);
+            self.maps.is_taken_over = true;
         }
-        let errors = write(&bpf, &desired, &actual);
-        if errors.is_empty() {
-            self.maps.actual = Some(desired);
-            return;
-        }
-        // What was written and what was not is in doubt: the next pass reads the maps back.
-        for (ifindex, text) in errors {
-            let owner = pass.works.values().find(|w| w.ifindex == ifindex && ifindex.is_some());
-            match owner.map(|w| w.id().clone()) {
-                Some(id) => self.fail(pass, &id, Stage::Bpf, StageError::Guard(text)),
-                None => drop(pass.faults.insert("bpf".to_owned(), text)),
+        Ok(actual)
+    }
+
+    /// Shows what the kernel refuses, each with whom it concerns, the rest together.
+    fn show_refused(&self, pass: &mut Pass) {
+        let mut others = self.maps.members.faults();
+        for (owner, fault) in self.maps.refused.iter() {
+            let work = pass.works.values_mut().find(|work| match owner {
+                Owner::Interface(ifindex) => work.ifindex == Some(*ifindex),
+                Owner::Slot(slot) => work.entry.slot.index == *slot,
+                Owner::Nobody => false,
+            });
+            match work {
+                Some(work) => work.recall(fault.clone(), Stage::Bpf),
+                None => others.push(fault.error.to_string()),
             }
+        }
+        if let Some(first) = others.first() {
+            let more =
+                if others.len() > 1 { format!("; and {} more", others.len() - 1) } else { String::new() };
+            pass.faults.insert("bpf".to_owned(), format!("{first}{more}"));
         }
     }
 
@@ -205,7 +237,7 @@ impl Reconciler {
         }
         let uplinks = self.uplinks(pass, &bridges);
         let numbers = uplinks.iter().map(|(ifindex, (_, index))| (*ifindex, *index)).collect();
-        self.maps.uplinks.extend(uplinks.into_iter().map(|(ifindex, (name, _))| (ifindex, name)));
+        self.maps.members.learn(uplinks.into_iter().map(|(ifindex, (name, _))| (ifindex, name)));
         let gateways = self.gateways(pass);
         self.note_blockers(pass);
         let mut attached = Vec::new();
@@ -315,19 +347,15 @@ pub(super) fn asked_for(
     works.keys().find(is_asked).cloned()
 }
 
-/// Reads the maps. Pins of interfaces that are gone are forgotten; programs on uplinks are to be hung there anew, since
-/// another version of the agent may have hung them.
+/// Reads the maps. Pins of interfaces that are gone are forgotten.
 fn take_over(
     bpf: &Bpf,
     veths: &HostVeths,
     works: &BTreeMap<EndpointId, Work>,
 ) -> Result<Tables, ebpf::Error> {
-    let mut actual = bpf.read()?;
+    let actual = bpf.read()?;
     for ifindex in without_interface(bpf.attached()?, &actual, veths, works) {
         bpf.detach(ifindex)?;
-    }
-    for uplink in actual.uplinks.values_mut() {
-        uplink.bridge = u16::MAX;
     }
     Ok(actual)
 }
@@ -344,68 +372,24 @@ pub(super) fn without_interface(
     pinned.into_iter().filter(|i| !is_link(*i) && !actual.uplinks.contains_key(i)).collect()
 }
 
-/// Hangs programs on uplinks and takes them off; the errors that came up.
-///
-/// What failed is left in `desired` as it is on the node, so the next pass tries it again. It puts nothing else in
-/// doubt: no pod's guard depends on an uplink.
-pub(super) fn write_uplinks<E: std::error::Error>(
-    desired: &mut BTreeMap<u32, Uplink>,
-    actual: &BTreeMap<u32, Uplink>,
-    mut change: impl FnMut(u32, Option<Uplink>) -> Result<(), E>,
-) -> Vec<String> {
-    let changes = diff(desired, actual);
-    let removed = changes.to_remove.into_iter().map(|ifindex| (ifindex, None));
-    let set = changes.to_set.into_iter().map(|(ifindex, uplink)| (ifindex, Some(uplink)));
-    let mut errors = Vec::new();
-    for (ifindex, uplink) in removed.chain(set) {
-        if let Err(error) = change(ifindex, uplink) {
-            errors.push(chain(&error));
-            match actual.get(&ifindex) {
-                Some(before) => drop(desired.insert(ifindex, *before)),
-                None => drop(desired.remove(&ifindex)),
+/// Carries one write out. The counters of a new owner begin at zero.
+fn carry_out(bpf: &Bpf, write: &Write) -> Result<(), ebpf::Error> {
+    match write {
+        Write::Local(key, Some(local)) => bpf.set_local(key, local),
+        Write::Local(key, None) => bpf.remove_local(key),
+        Write::Port { ifindex, port: Some(port), new_owner } => {
+            if *new_owner {
+                bpf.zero(port.slot)?;
             }
+            bpf.set_port(*ifindex, port)
         }
+        Write::Port { ifindex, port: None, .. } => bpf.remove_port(*ifindex),
+        Write::Watch(key, Some(holder)) => bpf.set_watch(key, holder),
+        Write::Watch(key, None) => bpf.remove_watch(key),
+        Write::Source(key, Some(value)) => bpf.set_source(key, value),
+        Write::Source(key, None) => bpf.remove_source(key),
+        Write::Vlan(key, true) => bpf.set_vlan(key),
+        Write::Vlan(key, false) => bpf.remove_vlan(key),
+        Write::Bridge(index, flags) => bpf.set_bridge(*index, *flags),
     }
-    errors
-}
-
-/// Writes the difference, uplinks apart; the errors that came up, with the port where it was one.
-///
-/// What lets a pod send comes after what limits it, and goes before it.
-fn write(bpf: &Bpf, desired: &Tables, actual: &Tables) -> Vec<(Option<u32>, String)> {
-    let mut errors = Vec::new();
-    let locals = diff(&desired.locals, &actual.locals);
-    let watches = diff(&desired.watches, &actual.watches);
-    let ports = diff(&desired.ports, &actual.ports);
-    let sources = diff(&desired.sources, &actual.sources);
-    let mut note = |ifindex: Option<u32>, outcome: Result<(), ebpf::Error>| {
-        if let Err(error) = outcome {
-            errors.push((ifindex, chain(&error)));
-        }
-    };
-    locals.to_remove.iter().for_each(|key| note(None, bpf.remove_local(key)));
-    ports.to_remove.iter().for_each(|key| note(Some(*key), bpf.remove_port(*key)));
-    watches.to_remove.iter().for_each(|key| note(None, bpf.remove_watch(key)));
-    sources.to_remove.iter().for_each(|key| note(None, bpf.remove_source(key)));
-    actual.vlans.difference(&desired.vlans).for_each(|key| note(None, bpf.remove_vlan(key)));
-
-    let bridges = diff(&desired.bridges, &actual.bridges);
-    for (index, flags) in &bridges.to_set {
-        note(None, bpf.set_bridge(*index, *flags));
-    }
-    for index in &bridges.to_remove {
-        note(None, bpf.set_bridge(*index, ebpf_abi::BridgeFlags::NONE));
-    }
-    sources.to_set.iter().for_each(|(key, value)| note(None, bpf.set_source(key, value)));
-    desired.vlans.difference(&actual.vlans).for_each(|key| note(None, bpf.set_vlan(key)));
-    for (ifindex, port) in &ports.to_set {
-        let new_owner = actual.ports.get(ifindex).is_none_or(|old| old.generation != port.generation);
-        if new_owner {
-            note(Some(*ifindex), bpf.zero(port.slot));
-        }
-        note(Some(*ifindex), bpf.set_port(*ifindex, port));
-    }
-    watches.to_set.iter().for_each(|(key, holder)| note(None, bpf.set_watch(key, holder)));
-    locals.to_set.iter().for_each(|(key, local)| note(None, bpf.set_local(key, local)));
-    errors
 }

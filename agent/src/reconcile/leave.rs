@@ -1,8 +1,8 @@
 //! Leaving the node for good: the guard comes off, pods stay connected.
 //!
 //! Flows go first: without them frames take `NORMAL`, as on any bridge, and the programs still judge what they judged.
-//! A program without its map entry drops, so the programs go before the maps. Veths, ports and the ledger stay: they are
-//! the pods', and an agent that is installed again guards them again.
+//! A program without its map entry drops, so the programs go before the maps, and none is hung any more by then. Veths,
+//! ports and the ledger stay: they are the pods', and an agent that is installed again guards them again.
 
 use super::{Reconciler, flows};
 use crate::dataplane::flows::{DumpScope, FlowChanges};
@@ -15,6 +15,7 @@ impl Reconciler {
         if !self.is_ours {
             return vec!["without the OVSDB lock nothing is touched".to_owned()];
         }
+        let is_quiet = self.parts.hooks.end().await;
         let bridges: Vec<String> = self.parts.switches.watch().borrow().keys().cloned().collect();
         for bridge in bridges {
             match self.remove_flows(&bridge).await {
@@ -22,10 +23,10 @@ impl Reconciler {
                 Err(why) => faults.push(format!("flows of bridge {bridge}: {why}")),
             }
         }
-        if faults.is_empty() {
-            faults.extend(self.remove_programs());
-        } else {
-            faults.push("programs stay, since flows do".to_owned());
+        match (faults.is_empty(), is_quiet) {
+            (true, true) => faults.extend(self.remove_programs()),
+            (true, false) => faults.push("programs stay, since some are still being hung".to_owned()),
+            (false, _) => faults.push("programs stay, since flows do".to_owned()),
         }
         faults
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ebpf_abi::{Port, Uplink};
 
-use super::bpf::{Maps, asked_for, hasty, without_interface, write_uplinks};
+use super::bpf::{Maps, asked_for, hasty, without_interface};
 use super::memory::{Fault, Memories, Memory};
 use super::pass::Work;
 use super::removal::due;
@@ -235,23 +235,6 @@ fn an_order_ends_with_its_outcome_though_the_endpoint_lost_the_interface_meanwhi
     assert_eq!(asked_for(&works, &memories, 11), None, "nobody asked");
     works.remove(&id);
     assert_eq!(asked_for(&works, &memories, 10), None, "it left");
-}
-
-#[test]
-fn an_uplink_that_refuses_a_program_stays_as_it_is_known_and_is_tried_again() {
-    let actual = BTreeMap::from([(1, Uplink::new(1)), (2, Uplink::new(2))]);
-    let wanted = BTreeMap::from([(2, Uplink::new(7)), (3, Uplink::new(3)), (4, Uplink::new(4))]);
-    let mut desired = wanted.clone();
-    let errors = write_uplinks(&mut desired, &actual, |ifindex, _| match ifindex {
-        4 => Ok(()),
-        other => Err(std::io::Error::other(format!("no {other}"))),
-    });
-    assert_eq!(errors, ["no 1", "no 2", "no 3"]);
-    let known = BTreeMap::from([(1, Uplink::new(1)), (2, Uplink::new(2)), (4, Uplink::new(4))]);
-    assert_eq!(desired, known);
-    let mut again = wanted.clone();
-    assert!(write_uplinks(&mut again, &known, |_, _| Ok::<_, std::io::Error>(())).is_empty());
-    assert_eq!(again, wanted);
 }
 
 #[test]
