@@ -9,6 +9,7 @@ mod debts;
 mod del;
 mod gc;
 mod ipam;
+mod outage;
 mod request;
 mod status;
 

@@ -65,6 +65,7 @@ use crate::limits;
 use crate::plan::flows::Block;
 
 use board::{Board, Door, Doors};
+use channel::Channel;
 use counts::Counts;
 use request::{Work, ask};
 
@@ -239,6 +240,11 @@ impl Switches {
     /// How each wanted bridge stands.
     pub fn watch(&self) -> watch::Receiver<Connections> {
         self.states.clone()
+    }
+
+    /// Whether a bridge answers that may not be wanted, asked on a connection of its own.
+    pub async fn greet(&self, bridge: &str) -> Result<(), ConnectError> {
+        Channel::open(bridge, &bridge::socket(&self.run_dir, bridge)).await.map(drop)
     }
 
     /// Changes by others in the block and in table 0. Changes of this agent never show here.

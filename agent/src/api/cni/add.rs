@@ -4,18 +4,17 @@
 use std::sync::Arc;
 
 use agent_api::cni::v1::{Start, Verb};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::ipam::{Delegate, gone_error, held, run_of};
 use super::request::{Asked, check_mtu, with_addresses};
-use super::{Context, asked_at, finish};
+use super::{Context, asked_at, finish, outage};
 use crate::api::shim::{Gone, Shim};
 use crate::cni::ipam::allocated;
 use crate::cni::result::{Interface, Ip, Route};
 use crate::cni::{CniError, CniResult, Code, Version};
-use crate::dataplane::ports::Ovs;
 use crate::events::{EventKind, Subject};
-use crate::limits::{DEL_PATIENCE, OVSDB_PATIENCE};
+use crate::limits::DEL_PATIENCE;
 use crate::model::{EndpointId, Entry, Generation, Ipam, Phase, StageError, State};
 use crate::store::{NewEntry, Remove, Reservation, StoreError};
 
@@ -92,8 +91,14 @@ async fn begin(
         }
         withdraw(context, asked, start, entry.created, Reservation::AgentReleases).await;
     }
+    // First of all, for what is left of a former attachment may wait for the same switch.
+    let ovs = outage::database(context).await;
+    let bridge = asked.bridge(&ovs)?;
+    if let Some(error) = outage::known(context, &bridge) {
+        return Err(error);
+    }
     wait_until_free(context, &asked.id, deadline).await?;
-    let ovs = database(context).await;
+    let ovs = outage::database(context).await;
     let endpoint = asked.endpoint(&context.config, &ovs, &start.netns)?;
     let ipam = match &asked.conf.head.ipam {
         None => None,
@@ -108,14 +113,6 @@ async fn begin(
     let entry = context.store.put(new).await.map_err(|error| store_error(&error))?;
     context.reconcile.hold(asked.id.clone(), entry.created, asked.netns.clone()).await;
     Ok(Begun::New(entry.created))
-}
-
-/// What is known of OVSDB; right after a start of the agent or of the database it is given a moment to be reached.
-async fn database(context: &Context) -> Arc<Ovs> {
-    let mut watch = context.ports.watch();
-    drop(timeout(OVSDB_PATIENCE, watch.wait_for(|ovs| ovs.is_current())).await);
-    let ovs = watch.borrow();
-    Arc::clone(&ovs)
 }
 
 /// Addresses, then the data plane; the result as the runtime gets it.
@@ -146,6 +143,7 @@ async fn build(
     tokio::select! {
         ready = until_ready(context, &entry, deadline) => ready?,
         () = shim.gone() => return Err(gone_error(Gone)),
+        error = outage::lasting(context, &entry.endpoint.bridge) => return Err(error),
     }
     // Once more, for what IPAM said is in the ledger since.
     let entry = current(context, &asked.id, created)?;

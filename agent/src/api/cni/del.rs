@@ -9,7 +9,7 @@ use crate::api::shim::Shim;
 use crate::cni::ipam::succeeded;
 use crate::cni::{CniError, Code, Head, args};
 use crate::events::EventKind;
-use crate::limits::DEL_PATIENCE;
+use crate::limits::{DEL_PATIENCE, OVSDB_PATIENCE};
 use crate::model::EndpointId;
 use crate::store::{Remove, Reservation};
 
@@ -69,11 +69,13 @@ async fn remove(
 
 /// Waits until the reconciler has seen that nothing is left, or nothing but flows on a switch that does not answer.
 /// Past the deadline the removal goes on by itself: it is in the ledger, and a runtime that is told "failed" would only
-/// ask again.
+/// ask again. That the port goes has to wait for a database that is away; its interface goes all the same.
 pub(super) async fn until_gone(context: &Context, id: &EndpointId) {
     let mut intent = context.store.watch();
     let gone = intent.wait_for(|i| i.removals.get(id).is_none_or(|removal| removal.is_unplugged));
-    if timeout(DEL_PATIENCE, gone).await.is_err() {
+    let is_away = context.ports.watch().borrow().outage().is_some();
+    let patience = if is_away { OVSDB_PATIENCE } else { DEL_PATIENCE };
+    if timeout(patience, gone).await.is_err() {
         tracing::warn!(endpoint = %id, "the removal takes long and goes on");
     }
 }

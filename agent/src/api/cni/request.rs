@@ -92,7 +92,8 @@ impl Asked {
         })
     }
 
-    fn bridge(&self, ovs: &Ovs) -> Result<String, CniError> {
+    /// The bridge that the configuration means.
+    pub(super) fn bridge(&self, ovs: &Ovs) -> Result<String, CniError> {
         reachable(ovs).map_err(|why| CniError::new(Code::TRY_AGAIN, "OVSDB is out of reach").because(why))?;
         resolve_bridge(&self.conf.bridge, ovs)
     }

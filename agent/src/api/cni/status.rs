@@ -5,25 +5,29 @@ use tokio::time::timeout;
 
 use super::ipam::{Delegate, run_of};
 use super::request::{reachable, resolve_bridge};
-use super::{Context, Outcome};
+use super::{Context, Outcome, outage};
 use crate::api::shim::Shim;
 use crate::cni::ipam::succeeded;
 use crate::cni::{CniArgs, CniError, Code, NetConf};
-use crate::dataplane::flows::Connection;
 use crate::limits;
 
 pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Outcome {
     let conf = NetConf::parse(&start.stdin, &CniArgs::default())?;
     conf.head.version.require_status()?;
     let unavailable = |msg: String| CniError::new(Code::NOT_AVAILABLE, msg);
-    let ovs = context.ports.watch().borrow().clone();
+    let ovs = outage::database(context).await;
     reachable(&ovs).map_err(|why| unavailable("OVSDB is out of reach".to_owned()).because(why))?;
     let bridge =
         resolve_bridge(&conf.bridge, &ovs).map_err(|error| unavailable(error.msg).because(error.details))?;
-    // A bridge without endpoints has no connection yet; one that is wanted and down cannot take any.
-    if let Some(Connection::Down { error, .. }) = context.switches.watch().borrow().get(&bridge) {
+    if let Some(error) = outage::known(context, &bridge) {
+        return Err(unavailable(error.msg).because(error.details));
+    }
+    // A bridge without endpoints has no connection that would tell.
+    if !context.switches.watch().borrow().contains_key(&bridge)
+        && let Err(error) = context.switches.greet(&bridge).await
+    {
         let msg = format!("bridge {bridge} does not answer");
-        return Err(unavailable(msg).because(crate::report::chain(error)));
+        return Err(unavailable(msg).because(crate::report::chain(&error)));
     }
     // Every ADD is ahead of vswitchd for a moment.
     let asked = ovs.next_cfg;
