@@ -23,6 +23,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// One question over gRPC; the agent answers from memory, but a dump of flows may wait for the switch.
 const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long the agent may keep a stream on which nobody speaks.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(20);
+
 /// One `agentctl` call.
 const AGENTCTL_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -209,6 +212,32 @@ impl Agent {
     pub fn accel(&self) -> Result<control::AccelReply> {
         self.ask(async |socket| {
             Ok(client!(socket).accel(control::AccelRequest::default()).await?.into_inner())
+        })
+    }
+
+    /// Opens so many streams for CNI calls, each on a connection of its own, says nothing on them and waits until the agent
+    /// has ended them all; `opened` is told when they stand.
+    pub fn hold_silent_streams(&self, count: usize, opened: impl FnOnce()) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let socket = self.socket();
+        runtime.block_on(async {
+            let mut lines = Vec::new();
+            for _ in 0..count {
+                lines.push(agent_api::dial(&socket).await?);
+            }
+            let calls = lines.iter_mut().map(|line| line.run(futures::stream::pending()));
+            let mut ended = futures::future::join_all(calls);
+            // One turn sends every request; the answer to a later question says that they were taken.
+            tokio::select! {
+                biased;
+                _ = &mut ended => {}
+                answer = agent_api::connect(&socket) => drop(answer?),
+            }
+            opened();
+            let ended = tokio::time::timeout(self.ground.within(SILENCE_DEADLINE), ended).await;
+            let ended = ended.context("the agent keeps streams on which nobody speaks")?;
+            ensure!(ended.iter().all(Result::is_err), "the agent answered to nothing");
+            Ok(())
         })
     }
 

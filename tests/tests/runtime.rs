@@ -1,10 +1,15 @@
 //! What container runtimes do: verbs in any order, twice, too late, with things missing.
 
 use std::net::IpAddr;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use e2e::{Lab, Verb};
 use serde_json::json;
+
+/// More than the agent serves at once and lets wait together (256 each).
+const SILENT_STREAMS: usize = 600;
 
 /// CNI: the container is not known, or not there.
 const NO_CONTAINER: u64 = 3;
@@ -51,6 +56,24 @@ fn status_is_well_while_the_agent_and_the_switch_are() {
     lab.eventually(5, "STATUS is well again", || match pod.call(Verb::Status).code() {
         None => Ok(()),
         other => Err(format!("{other:?}")),
+    });
+    lab.finish();
+}
+
+#[test]
+fn streams_on_which_nobody_speaks_hold_up_no_call_and_are_ended() {
+    let lab = Lab::usual();
+    let pod = lab.pod("a").place();
+    let (opened, are_open) = mpsc::channel();
+    thread::scope(|scope| {
+        let silent = scope.spawn(|| {
+            lab.agent().hold_silent_streams(SILENT_STREAMS, || opened.send(()).expect("a listener"))
+        });
+        are_open.recv().expect("silent streams");
+        pod.add().succeeded();
+        pod.assert_reaches(lab.gateway_ips()[0]);
+        pod.del().succeeded();
+        silent.join().expect("no panic").expect("silent streams");
     });
     lab.finish();
 }

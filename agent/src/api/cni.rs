@@ -55,31 +55,17 @@ impl agent_api::cni::v1::cni_server::Cni for Service {
         let pid = peer.and_then(|credentials| credentials.pid());
         let pid = pid.ok_or_else(|| Status::permission_denied("the kernel does not say who is calling"))?;
         let (outbound, stream) = mpsc::channel(TO_SHIM);
-        let context = self.context.clone();
-        let inbound = request.into_inner();
-        let refused = outbound.clone();
-        if !self.context.calls.submit(serve(context, pid, inbound, outbound)) {
-            refused.try_send(Err(Status::resource_exhausted("too many calls at once"))).ok();
+        // Who says nothing takes no call's place: until then this is only one more stream of its connection.
+        let (start, shim) = Shim::begin(request.into_inner(), outbound).await?;
+        if !self.context.calls.submit(serve(self.context.clone(), pid, start, shim)) {
+            return Err(Status::resource_exhausted("too many calls at once"));
         }
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
 
-/// One call from `Start` to `Ack`.
-async fn serve(
-    context: Context,
-    pid: i32,
-    inbound: Streaming<FromShim>,
-    outbound: mpsc::Sender<Result<ToShim, Status>>,
-) {
-    let refusals = outbound.clone();
-    let (start, mut shim) = match Shim::begin(inbound, outbound).await {
-        Ok(begun) => begun,
-        Err(status) => {
-            refusals.send(Err(status)).await.ok();
-            return;
-        }
-    };
+/// One call from after its `Start` to `Ack`.
+async fn serve(context: Context, pid: i32, start: Start, mut shim: Shim) {
     if shim.accept().await.is_err() {
         return;
     }

@@ -100,8 +100,9 @@ impl Shim {
     }
 }
 
-/// A shim says what it is about in its first message, which it sends with the call.
-const START_PATIENCE: Duration = Duration::from_secs(30);
+/// A shim says what it is about in its first message, which it sends with the call; it may be held up between the two on a
+/// node that is short of everything.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A plugin that runs for longer than the runtime waits is of no use any more, and its shim may be frozen.
 const PLUGIN_PATIENCE: Duration = Duration::from_mins(2);
