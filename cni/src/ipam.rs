@@ -1,6 +1,8 @@
 //! Runs an IPAM plugin of the host on the agent's behalf, in the runtime's own context: its namespaces, its environment.
 //!
-//! The plugin dies with the shim, and its output is bounded. What it says is not read here.
+//! The plugin has a process group of its own. When it is given up (the agent is done, a deadline passed, the shim was told
+//! to end) it is killed with all that it started; where the shim is killed outright the kernel ends the plugin alone.
+//! One that ends by itself may leave something running. Its output is bounded, and what it says is not read here.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -12,12 +14,13 @@ use std::{env, fs};
 use agent_api::cni::v1::{IpamDone, RunIpam, Verb};
 use agent_api::{MAX_PAYLOAD, MAX_STDERR};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpid, getppid};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// Runs the plugin to its end. Everything that goes wrong is an outcome too. Dropping the future kills the plugin.
+/// Runs the plugin to its end. Everything that goes wrong is an outcome too. Dropping the future kills the plugin and what it
+/// started.
 pub(crate) async fn run(request: RunIpam, path: &str) -> IpamDone {
     let seq = request.seq;
     match try_run(request, path).await {
@@ -44,6 +47,7 @@ async fn try_run(request: RunIpam, path: &str) -> Result<Output, String> {
     let plugin = find(&request.r#type, path)?;
     let trouble = |what: &str, error: io::Error| format!("{what} {}: {error}", plugin.display());
     let mut child = spawn(&plugin, command).map_err(|error| trouble("cannot start", error))?;
+    let mut group = Group::of(&child);
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
@@ -57,10 +61,11 @@ async fn try_run(request: RunIpam, path: &str) -> Result<Output, String> {
     let stdout = stdout.map_err(|error| trouble("cannot read the output of", error))?;
     let stderr = stderr.map_err(|error| trouble("cannot read the errors of", error))?;
     if stdout.cut {
-        // The child is killed when it is dropped.
+        // The plugin is killed when its group is dropped.
         return Err(format!("{} wrote more than {MAX_PAYLOAD} bytes", plugin.display()));
     }
     let status = child.wait().await.map_err(|error| trouble("cannot wait for", error))?;
+    group.has_ended();
     Ok(Output { status, stdout: stdout.bytes, stderr: stderr.bytes })
 }
 
@@ -87,6 +92,7 @@ fn spawn(plugin: &PathBuf, command: &str) -> io::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true);
     // SAFETY: the closure runs between fork and exec of a process with one thread. It makes two system calls and
     // neither allocates nor takes a lock.
@@ -94,6 +100,30 @@ fn spawn(plugin: &PathBuf, command: &str) -> io::Result<Child> {
         child.pre_exec(move || die_with(shim));
     }
     child.spawn()
+}
+
+/// A plugin's process group, killed when it is dropped. Its number is the plugin's, which nobody else gets before the plugin
+/// was waited for.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(plugin: &Child) -> Self {
+        Self(plugin.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// The plugin was waited for.
+    fn has_ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Nobody is left to kill, or nobody is left to tell.
+            killpg(group, Signal::SIGKILL).ok();
+        }
+    }
 }
 
 /// Asks the kernel to kill this process when its parent dies, and notices a parent that died before the question.

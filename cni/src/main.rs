@@ -8,7 +8,7 @@
 //! A person who calls it with `--help` or `--version` is told what it is ([`help`]).
 //!
 //! The shim has no JSON model, no netlink and no policy: it must stay small, because it is started for every call. On
-//! SIGTERM and SIGINT it simply dies: the stream breaks, the agent withdraws the call, and a running IPAM plugin dies too.
+//! SIGTERM and SIGINT it dies at once, with the IPAM plugin that runs: the stream breaks, and the agent withdraws the call.
 
 mod call;
 mod conversation;
@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use call::{Call, Request};
 use conversation::{Answer, Conversation};
 use failure::Failure;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let boottime_ns = agent_api::boottime_ns();
@@ -46,7 +47,15 @@ fn run(call: &Call) -> io::Result<ExitCode> {
         Err(error) => return give_up(call, Failure::io("start an event loop", &error)),
     };
     runtime.block_on(async {
-        match Conversation::hold(call).await {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // What is not finished is dropped, and a running plugin with it.
+        let held = tokio::select! {
+            held = Conversation::hold(call) => held,
+            _ = terminate.recv() => return Ok(ExitCode::from(TERMINATED)),
+            _ = interrupt.recv() => return Ok(ExitCode::from(INTERRUPTED)),
+        };
+        match held {
             Ok(Answer { done, conversation }) => {
                 let exit = print(&done.stdout, done.exit)?;
                 conversation.acknowledge().await;
@@ -56,6 +65,10 @@ fn run(call: &Call) -> io::Result<ExitCode> {
         }
     })
 }
+
+/// As a shell would say it.
+const TERMINATED: u8 = 128 + 15;
+const INTERRUPTED: u8 = 128 + 2;
 
 /// The agent is away: leave the call in the spool where that is enough, else say so.
 fn give_up(call: &Call, failure: Failure) -> io::Result<ExitCode> {

@@ -7,7 +7,7 @@ mod runtime;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use agent_api::cni::v1::{Start, Verb};
@@ -41,6 +41,26 @@ impl Bench {
         let file = self.dir.path().join(name);
         fs::write(&file, format!("#!/bin/sh\n{body}\n")).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A plugin that starts another process and does not end; tells both pids, its own last.
+    fn slow_plugin(&self) -> Line {
+        let [child, pid] = self.slow_pids().map(|file| file.display().to_string());
+        self.plugin("slow", &format!("sleep 600 & echo $! > {child}; echo $$ > {pid}; wait"));
+        Line::RunIpam { verb: Verb::Add, plugin: "slow".into(), stdin: Vec::new() }
+    }
+
+    /// Where it tells them.
+    fn slow_pids(&self) -> [PathBuf; 2] {
+        ["child", "pid"].map(|name| self.dir.path().join(name))
+    }
+
+    #[track_caller]
+    fn assert_slow_plugin_ends(&self) {
+        for file in self.slow_pids() {
+            let pid = fs::read_to_string(file).unwrap();
+            wait_for(|| is_gone(Path::new(&format!("/proc/{}/status", pid.trim()))).then_some(()));
+        }
     }
 
     fn spooled(&self) -> Vec<Start> {
@@ -326,31 +346,26 @@ fn the_output_of_plugins_is_bounded() {
 }
 
 #[test]
-fn a_plugin_dies_when_the_shim_is_stopped() {
+fn a_plugin_and_what_it_started_die_when_the_shim_is_stopped() {
     let bench = Bench::new();
-    bench.plugin("slow", &format!("echo $$ > {}; exec sleep 600", bench.dir.path().join("pid").display()));
-    let run = Line::RunIpam { verb: Verb::Add, plugin: "slow".into(), stdin: Vec::new() };
-    let agent = bench.agent([Line::Accept, run, Line::ExpectBroken]);
+    let agent = bench.agent([Line::Accept, bench.slow_plugin(), Line::ExpectBroken]);
     let mut shim = bench.runtime("ADD").spawn();
-    let pid =
-        wait_for(|| fs::read_to_string(bench.dir.path().join("pid")).ok().filter(|pid| pid.ends_with('\n')));
+    let [_, pid] = bench.slow_pids();
+    wait_for(|| fs::read_to_string(&pid).ok().filter(|pid| pid.ends_with('\n')));
     shim.terminate();
-    let status = format!("/proc/{}/status", pid.trim());
-    wait_for(|| is_gone(Path::new(&status)).then_some(()));
+    bench.assert_slow_plugin_ends();
     agent.finish();
 }
 
 #[test]
-fn a_result_that_comes_while_a_plugin_runs_ends_the_plugin() {
+fn a_result_that_comes_while_a_plugin_runs_ends_the_plugin_and_what_it_started() {
     let bench = Bench::new();
-    bench.plugin("slow", &format!("echo $$ > {}; exec sleep 600", bench.dir.path().join("pid").display()));
-    let run = Line::RunIpam { verb: Verb::Add, plugin: "slow".into(), stdin: Vec::new() };
-    let started = Line::WaitForFile(bench.dir.path().join("pid"));
+    let [_, pid] = bench.slow_pids();
+    let (run, started) = (bench.slow_plugin(), Line::WaitForFile(pid));
     let agent = bench.agent([Line::Accept, run, started, done(1, r#"{"code":11}"#), Line::ExpectAck]);
     let outcome = bench.runtime("ADD").run();
     assert_eq!((outcome.exit, outcome.text()), (Some(1), r#"{"code":11}"#));
-    let pid = fs::read_to_string(bench.dir.path().join("pid")).unwrap();
-    wait_for(|| is_gone(Path::new(&format!("/proc/{}/status", pid.trim()))).then_some(()));
+    bench.assert_slow_plugin_ends();
     agent.finish();
 }
 

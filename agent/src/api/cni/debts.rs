@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -166,6 +168,7 @@ async fn execute(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("starting it failed: {error}"))?;
@@ -173,8 +176,10 @@ async fn execute(
     output.map_err(|_| format!("it did not end within {patience:?}"))?.map_err(|e| e.to_string())
 }
 
-/// Feeds the plugin, hears it out and waits for its end, all at once: it may do these in any order.
+/// Feeds the plugin and hears it out at once, for it may do these in any order, then waits for its end. If that is given
+/// up, the plugin is killed with all that it started.
 async fn converse(mut child: Child, input: &[u8]) -> std::io::Result<Output> {
+    let mut group = Group::of(&child);
     let (mut to, from, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(pipe) = &mut to {
@@ -183,8 +188,34 @@ async fn converse(mut child: Child, input: &[u8]) -> std::io::Result<Output> {
         }
         drop(to.take());
     };
-    let ((), stdout, stderr, status) = tokio::join!(feed, hear(from), hear(errors), child.wait());
-    Ok(Output { status: status?, stdout: stdout?, stderr: stderr? })
+    let ((), stdout, stderr) = tokio::join!(feed, hear(from), hear(errors));
+    let status = child.wait().await?;
+    group.has_ended();
+    Ok(Output { status, stdout: stdout?, stderr: stderr? })
+}
+
+/// A plugin's process group, killed when it is dropped. Its number is the plugin's, which nobody else gets before the plugin
+/// was waited for.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(plugin: &Child) -> Self {
+        Self(plugin.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// The plugin was waited for.
+    fn has_ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Nobody is left to kill, or nobody is left to tell.
+            killpg(group, Signal::SIGKILL).ok();
+        }
+    }
 }
 
 /// Reads to the end, and keeps as much as an honest plugin has to say.
@@ -308,6 +339,25 @@ mod tests {
         let big = vec![b' '; 1 << 20];
         let why = run("exec sleep 60", &big, Duration::from_millis(200)).await.unwrap_err();
         assert_eq!(why, "it did not end within 200ms");
+    }
+
+    #[tokio::test]
+    async fn what_a_plugin_started_does_not_outlive_its_being_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", pid.display());
+        run(&script, b"", Duration::from_secs(2)).await.unwrap_err();
+        let started = std::fs::read_to_string(pid).unwrap();
+        let status = PathBuf::from(format!("/proc/{}/status", started.trim()));
+        // Who inherits it may not have waited for it yet.
+        let lives = || std::fs::read_to_string(&status).is_ok_and(|text| !text.contains("State:\tZ"));
+        for _ in 0..200 {
+            if !lives() {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("process {started} lives on");
     }
 
     #[tokio::test]
