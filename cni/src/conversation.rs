@@ -3,11 +3,11 @@
 //! Owns the two deadlines: the agent has to take the call within [`agent_api::accept_timeout`] and to finish it within
 //! [`DONE_TIMEOUT`]. Whatever breaks the stream makes the agent withdraw the call; this side only reports it.
 
-use std::future::pending;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use agent_api::cni::v1::{Ack, Done, FromShim, IpamDone, RunIpam, ToShim, from_shim, to_shim};
+use agent_api::cni::v1::{Ack, Done, FromShim, RunIpam, ToShim, from_shim, to_shim};
 use tokio::sync::mpsc;
 use tokio::time::{self, Instant};
 use tokio_stream::wrappers::ReceiverStream;
@@ -84,32 +84,37 @@ impl Conversation {
         }
     }
 
-    /// Serves the agent's requests until it is done. An outcome that comes while a plugin runs ends the plugin.
+    /// Serves the agent's requests until it is done. What it says while a plugin runs ends the plugin.
     async fn finish(&mut self, path: &str) -> Result<Done, Failure> {
-        let mut request: Option<RunIpam> = None;
         loop {
-            let plugin = async {
-                match request.clone() {
-                    Some(request) => ipam::run(request, path).await,
-                    None => pending().await,
+            match self.receive().await? {
+                to_shim::Message::Done(done) => return Ok(done),
+                to_shim::Message::Accepted(_) => return Err(out_of_turn("a second Accepted")),
+                to_shim::Message::RunIpam(request) => {
+                    if let Some(done) = self.delegate(request, path).await? {
+                        return Ok(done);
+                    }
                 }
-            };
-            // Both arms are cancel-safe: `message` keeps its state in the stream, and a plugin that is dropped while
-            // the agent says something new is meant to die.
-            let step = tokio::select! {
-                outcome = plugin => Step::Ran(outcome),
-                message = self.receive() => Step::Heard(message?),
-            };
-            request = match step {
-                Step::Ran(outcome) => {
-                    self.send(from_shim::Message::IpamDone(outcome)).await?;
-                    None
-                }
-                Step::Heard(to_shim::Message::Done(done)) => return Ok(done),
-                Step::Heard(to_shim::Message::RunIpam(next)) if request.is_none() => Some(next),
-                Step::Heard(to_shim::Message::RunIpam(_)) => return Err(out_of_turn("a second RunIpam")),
-                Step::Heard(to_shim::Message::Accepted(_)) => return Err(out_of_turn("a second Accepted")),
-            };
+            }
+        }
+    }
+
+    /// Runs a plugin and reports its outcome; an outcome of the call that comes first ends the plugin.
+    async fn delegate(&mut self, request: RunIpam, path: &str) -> Result<Option<Done>, Failure> {
+        let mut plugin = pin!(ipam::run(request.clone(), path));
+        // Both arms are cancel-safe: `message` keeps its state in the stream, and the plugin is not dropped here.
+        let heard = tokio::select! {
+            outcome = &mut plugin => {
+                self.send(from_shim::Message::IpamDone(outcome)).await?;
+                return Ok(None);
+            }
+            heard = self.receive() => heard,
+        };
+        ipam::give_up(plugin, request, path).await;
+        match heard? {
+            to_shim::Message::Done(done) => Ok(Some(done)),
+            to_shim::Message::RunIpam(_) => Err(out_of_turn("a second RunIpam")),
+            to_shim::Message::Accepted(_) => Err(out_of_turn("a second Accepted")),
         }
     }
 
@@ -122,11 +127,6 @@ impl Conversation {
     async fn send(&mut self, message: from_shim::Message) -> Result<(), Failure> {
         self.outbox.send(FromShim { message: Some(message) }).await.map_err(|error| broken(&error))
     }
-}
-
-enum Step {
-    Ran(IpamDone),
-    Heard(to_shim::Message),
 }
 
 fn broken(cause: &dyn std::error::Error) -> Failure {

@@ -1,14 +1,18 @@
 //! Runs an IPAM plugin of the host on the agent's behalf, in the runtime's own context: its namespaces, its environment.
 //!
-//! The plugin has a process group of its own. When it is given up (the agent is done, a deadline passed, the shim was told
-//! to end) it is killed with all that it started; where the shim is killed outright the kernel ends the plugin alone.
-//! One that ends by itself may leave something running. Its output is bounded, and what it says is not read here.
+//! The plugin has a process group of its own. When it is given up because the agent is gone or done it may end within
+//! [`GRACE`], and gives back what it gave: one that is killed between two steps of its own (`host-local` makes a file, then
+//! writes its owner into it) keeps an address for ever. Past that, or when the shim itself has to end, it is killed with all
+//! that it started; where the shim is killed outright the kernel ends the plugin alone. One that ends by itself may leave
+//! something running. Its output is bounded, and what it says is not read here.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 use std::{env, fs};
 
 use agent_api::cni::v1::{IpamDone, RunIpam, Verb};
@@ -18,6 +22,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpid, getppid};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::timeout;
 
 /// Runs the plugin to its end. Everything that goes wrong is an outcome too. Dropping the future kills the plugin and what it
 /// started.
@@ -32,6 +37,17 @@ pub(crate) async fn run(request: RunIpam, path: &str) -> IpamDone {
             failure: String::new(),
         },
         Err(failure) => IpamDone { seq, exit: NOT_RUN, stdout: Vec::new(), stderr: Vec::new(), failure },
+    }
+}
+
+/// Ends a plugin whose outcome nobody wants any more; what an ADD gave is given back.
+pub(crate) async fn give_up(plugin: Pin<&mut impl Future<Output = IpamDone>>, request: RunIpam, path: &str) {
+    let ended = timeout(GRACE, plugin).await.is_ok();
+    // One that hangs would only hang again; the agent asks it later.
+    if ended && request.verb() == Verb::Add {
+        let back = RunIpam { verb: Verb::Del.into(), ..request };
+        // If this fails too, the agent knows of the address and gives it back.
+        drop(timeout(GRACE, run(back, path)).await);
     }
 }
 
@@ -181,6 +197,10 @@ fn command_word(verb: Verb) -> Option<&'static str> {
 fn exit_code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(NOT_RUN)
 }
+
+/// How long a plugin that is given up may take to end, and to take back what it gave: `host-local` waits for others of its
+/// kind, a few milliseconds each.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What a shell says for a command that cannot be run.
 const NOT_RUN: i32 = 127;

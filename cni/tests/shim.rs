@@ -370,6 +370,25 @@ fn a_result_that_comes_while_a_plugin_runs_ends_the_plugin_and_what_it_started()
 }
 
 #[test]
+fn a_plugin_that_was_about_to_end_gives_back_what_it_gave_though_the_agent_is_gone() {
+    let bench = Bench::new();
+    let log = bench.dir.path().join("log");
+    let begun = bench.dir.path().join("begun");
+    let body = format!(
+        "echo $CNI_COMMAND >> {log}; [ $CNI_COMMAND = DEL ] || {{ touch {begun}; sleep 0.3; }}; cat >> {log}",
+        log = log.display(),
+        begun = begun.display()
+    );
+    bench.plugin("brief", &body);
+    let run = Line::RunIpam { verb: Verb::Add, plugin: "brief".into(), stdin: b"{}\n".to_vec() };
+    let agent = bench.agent([Line::Accept, run, Line::WaitForFile(begun), Line::Break]);
+    let (code, _, _) = error_of(&bench.runtime("ADD").run());
+    assert_eq!(code, 11);
+    assert_eq!(fs::read_to_string(log).unwrap(), "ADD\n{}\nDEL\n{}\n");
+    agent.finish();
+}
+
+#[test]
 fn an_agent_that_speaks_out_of_turn_is_away() {
     let bench = Bench::new();
     let agent = bench.agent([done(0, "{}"), Line::Hang]);
