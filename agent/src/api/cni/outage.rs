@@ -84,7 +84,7 @@ struct Missing {
 fn missing(ovs: &Ovs, switches: &Connections, bridge: &str) -> Option<Missing> {
     if let Some(why) = ovs.outage() {
         let since = match ovs.state {
-            State::Down { since, .. } => Some(Instant::from_std(since)),
+            State::Down { .. } => Some(Instant::from_std(ovs.since)),
             State::Connected => None,
         };
         return Some(Missing { since, error: again("OVSDB is out of reach".to_owned()).because(why) });

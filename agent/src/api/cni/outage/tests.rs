@@ -41,7 +41,8 @@ fn with_bridge(ovs: Ovs) -> Ovs {
 }
 
 fn up() -> Connections {
-    let state = Connection::Connected { epoch: 1, version: Version::V15, datapath_id: 1 };
+    let state =
+        Connection::Connected { epoch: 1, version: Version::V15, datapath_id: 1, since: Instant::now() };
     Arc::new(BTreeMap::from([("br1".to_owned(), state)]))
 }
 
