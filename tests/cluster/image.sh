@@ -5,10 +5,13 @@ name=$1 out=$2 busybox=$3; shift 3
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir -p "$work"/root/{bin,dev,etc,proc,sys,tmp,run,var} "$work/archive/blobs/sha256"
 install "$busybox" "$work/root/bin/busybox"
-for applet in sh ls cat ip ping ping6 sleep echo mount hostname id ps nc grep sed awk mkdir rm true false kill; do ln -s busybox "$work/root/bin/$applet"; done
+for applet in sh ls cat ip ping ping6 sleep echo mount hostname id ps pidof nc grep sed awk mkdir rm true false kill; do ln -s busybox "$work/root/bin/$applet"; done
 echo 'root:x:0:0:root:/:/bin/sh' > "$work/root/etc/passwd"
 pack() { tar --create --file "$2" --directory "$1" --format=ustar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner .; }
-blob() { local sum; sum=$(sha256sum < "$1"); sum=${sum%% *}; stat -c "sha256:$sum %s" "$1"; mv "$1" "$work/archive/blobs/sha256/$sum"; }
+blob() {  # FILE: moves it to its place, then says digest and size: the reader goes on as soon as it has read
+  local sum; sum=$(sha256sum < "$1"); sum=${sum%% *}
+  mv "$1" "$work/archive/blobs/sha256/$sum"; stat -c "sha256:$sum %s" "$work/archive/blobs/sha256/$sum"
+}
 pack "$work/root" "$work/layer"
 read -r layer layer_size < <(blob "$work/layer")
 command=$(printf ',"%s"' "$@")

@@ -1,7 +1,8 @@
 #!/bin/bash
 # up.sh: a Kubernetes cluster on this machine, of real parts, without a container engine, a registry or a route to anywhere.
-#   cell "cp":     etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and two bridges between the cells:
-#                  br0 joins the nodes' eth0 (the cluster's own network), br1 their eth1 (the underlay, with its gateway)
+#   cell "cp":     etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and what lies between the nodes: br0 joins
+#                  their eth0 (the cluster's own network); br1, an Open vSwitch, their eth1: the underlay, with a gateway
+#                  in each of its networks: untagged (on br1), VLAN 10 (on gw10), VLAN 20 (on gw20)
 #   cell "nodeN":  containerd, runc, kubelet and an Open vSwitch with the bridge br1 over eth1; each cell has its own
 #                  network, PID, mount, UTS and IPC namespaces
 # Nodes stay NotReady until somebody puts a CNI configuration into /etc/cni/net.d: the product does.
@@ -18,7 +19,7 @@ B=${CLUSTER_BIN:-$("$here/build.sh")}
 export PATH=$B:$PATH
 "$here/down.sh"
 mkdir -p "$S"/{pki,log,img}; chmod 700 "$S"
-FAB=10.77.0 SVC=10.96.0 POD=10.244
+FAB=10.77.0 SVC=10.96.0 POD=10.244 POD6=fd00:244:
 id=$(printf %s "$S" | cksum | cut -c1-6)           # tells two clusters on one machine apart; in interface and cgroup names
 CG=/underpass-cluster-$id
 until_ok() {  # SECONDS WHAT CMD...: polls
@@ -35,7 +36,7 @@ for k in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops 
 cell() {  # NAME: leaves the pid (as this machine counts) in $S/NAME/pid
   mkdir -p "$S/$1"; rm -f "$S/$1/ready"
   setsid unshare --net --uts --ipc --mount --pid --fork bash "$here/cell.sh" "$1" "$S/$1" </dev/null >"$S/log/$1.cell.log" 2>&1 9>&- &
-  local u=$!; until_ok 20 "cell $1" test -e "$S/$1/ready"
+  local u=$!; until_ok 20 "cell $1" test -e "$S/$1/ready" || { cat "$S/log/$1.cell.log" >&2; return 1; }
   local p; p=$(cat /proc/$u/task/$u/children); echo "${p% }" > "$S/$1/pid"
 }
 cat > "$S/in" <<X
@@ -55,8 +56,18 @@ spawn() {  # CELL NAME CMD...: a service in a cell, log in $S/log
   local c=$1 n=$2; shift 2
   setsid "$S/in" "$c" "$@" </dev/null >"$S/log/$c.$n.log" 2>&1 9>&- &
 }
+switch() {  # CELL PORT...: an Open vSwitch in the cell, and its bridge br1 with these ports
+  local c=$1 ovs=$S/$1/ovs; shift; mkdir -p "$ovs"
+  "$S/in" "$c" sh -ec "mkdir -p /run/openvswitch; ovsdb-tool create $ovs/conf.db /usr/share/openvswitch/vswitch.ovsschema"
+  spawn "$c" ovsdb-server ovsdb-server "$ovs/conf.db" --remote=punix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovsdb-server.ctl
+  until_ok 20 "ovsdb-server $c" "$S/in" "$c" ovs-vsctl --no-wait init
+  spawn "$c" ovs-vswitchd ovs-vswitchd unix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovs-vswitchd.ctl --disable-system
+  until_ok 20 "br1 of $c" "$S/in" "$c" ovs-vsctl --timeout=5 --may-exist add-br br1 -- set bridge br1 datapath_type=netdev
+  for port in "$@"; do "$S/in" "$c" ovs-vsctl --timeout=20 add-port br1 "$port"; done
+}
+mkdir -p "$S/ipam"
 cell cp
-"$S/in" cp sh -c "ip link add br0 type bridge && ip addr add $FAB.1/24 dev br0 && ip link set br0 up && ip link add br1 type bridge && ip addr add $POD.0.1/16 dev br1 && ip -6 addr add fd00:244::1/64 dev br1 nodad && ip link set br1 up && ip addr add $SVC.1/32 dev lo"
+"$S/in" cp sh -c "ip link add br0 type bridge && ip addr add $FAB.1/24 dev br0 && ip link set br0 up && ip addr add $SVC.1/32 dev lo"
 for i in $(seq "$N"); do
   cell "node$i"
   ip link add "c$i-$id" type veth peer name "e$i-$id"                  # both ends leave this machine's namespace at once
@@ -65,13 +76,22 @@ for i in $(seq "$N"); do
   # eth0 = the node's NIC. The default route leads to the control plane, which owns $SVC.1 (the kubernetes
   # Service) itself: in-cluster clients reach the API without kube-proxy.
   "$S/in" "node$i" sh -c "ip link set e$i-$id name eth0 && ip addr add $FAB.$((10+i))/24 dev eth0 && ip link set eth0 up && ip route add default via $FAB.1"
-  # eth1 = a NIC without an address, on a bridge of its own: an uplink for the dataplane under test
+  # eth1 = a NIC without an address: the uplink into the underlay
   ip link add "c$i-$id" type veth peer name "e$i-$id"
   ip link set "c$i-$id" netns "$(cat "$S/cp/pid")"; ip link set "e$i-$id" netns "$(cat "$S/node$i/pid")"
-  "$S/in" cp sh -c "ip link set c$i-$id name up$i master br1 up"
+  "$S/in" cp sh -c "ip link set c$i-$id name up$i up"
   "$S/in" "node$i" sh -c "ip link set e$i-$id name eth1 && ip link set eth1 up"
 done
 say "cells and links"
+switch cp $(seq -f up%g "$N")
+# The kernel sees what the userspace datapath takes from up1, too, and would answer there for br1.
+"$S/in" cp sysctl -qw net.ipv4.conf.all.arp_ignore=1
+gateway() { "$S/in" cp sh -c "ip addr add $2 dev $1 && ip addr add $3 dev $1 nodad && ip link set $1 up"; }
+gateway br1 $POD.0.1/16 $POD6:1/48
+for v in 10 20; do
+  "$S/in" cp ovs-vsctl --timeout=20 add-port br1 gw$v tag=$v -- set interface gw$v type=internal
+  gateway gw$v 10.$v.0.1/16 fd00:$v::1/64
+done; say "underlay"
 
 # --- certificates -----------------------------------------------------------------------------------
 cd "$S/pki"
@@ -140,12 +160,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   path = "/var/lib/containerd/opt"
 X
   for x in loopback host-local multus; do [ ! -x "$B/$x" ] || cp "$B/$x" "$D/opt/cni/bin/"; done
-  ovs="$D/ovs"; mkdir -p "$ovs"
-  "$S/in" "node$i" sh -ec "mkdir -p /run/openvswitch; ovsdb-tool create $ovs/conf.db /usr/share/openvswitch/vswitch.ovsschema"
-  spawn "node$i" ovsdb-server ovsdb-server "$ovs/conf.db" --remote=punix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovsdb-server.ctl
-  until_ok 20 "ovsdb-server node$i" "$S/in" "node$i" ovs-vsctl --no-wait init
-  spawn "node$i" ovs-vswitchd ovs-vswitchd unix:/run/openvswitch/db.sock --unixctl=/run/openvswitch/ovs-vswitchd.ctl --disable-system
-  until_ok 20 "br1 of node$i" "$S/in" "node$i" ovs-vsctl --timeout=5 --may-exist add-br br1 -- set bridge br1 datapath_type=netdev -- --may-exist add-port br1 eth1
+  switch "node$i" eth1
   spawn "node$i" containerd containerd --config "$D/containerd.toml" --log-level info
   # the kubelet wants its cgroup root to be there, in every hierarchy
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then mkdir -p "/sys/fs/cgroup$CG/node$i"
@@ -162,6 +177,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: $CG/node$i
 failCgroupV1: false
 failSwapOn: false
+registerWithTaints: [{key: underpass/starting, effect: NoSchedule}]
 clusterDomain: cluster.local
 clusterDNS: [$SVC.10]
 volumePluginDir: /var/lib/kubelet/volumeplugins
@@ -178,7 +194,7 @@ done; say "images"
 until_ok 90 "apiserver /readyz" "$S/kubectl" get --raw /readyz
 spawn cp kcm kube-controller-manager --kubeconfig="$S/kcm.conf" --leader-elect=false --bind-address=127.0.0.1 --kube-api-qps=500 --kube-api-burst=1000 --use-service-account-credentials \
   --service-account-private-key-file=$P/sa.key --root-ca-file=$P/ca.crt --cluster-signing-cert-file=$P/ca.crt --cluster-signing-key-file=$P/ca.key \
-  --allocate-node-cidrs --cluster-cidr=$POD.0.0/16 --flex-volume-plugin-dir=/var/lib/volumeplugins --node-monitor-period=1s --node-monitor-grace-period=20s
+  --allocate-node-cidrs --cluster-cidr=$POD.0.0/16,$POD6:/48 --flex-volume-plugin-dir=/var/lib/volumeplugins --node-monitor-period=1s --node-monitor-grace-period=20s
 spawn cp scheduler kube-scheduler --kubeconfig="$S/ks.conf" --leader-elect=false --bind-address=127.0.0.1
 for i in $(seq "$N"); do
   spawn "node$i" kubelet kubelet --config="$S/node$i/kubelet.yaml" --kubeconfig="$S/node$i.conf" --hostname-override="node$i" --node-ip="$FAB.$((10+i))" --v=2

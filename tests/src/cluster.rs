@@ -6,6 +6,7 @@
 //!
 //! Owns everything below its directory. One at a time: stories that bring one up run one after another.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::eventually::eventually;
+use crate::netns::inside;
+use crate::traffic::{Echoes, PingStream};
 
 /// Variables that `cargo xtask test cluster` sets.
 const PARTS: &str = "CLUSTER_BIN";
@@ -21,10 +24,10 @@ const IMAGE: &str = "CLUSTER_IMAGE";
 
 /// The whole of it: 10 s on a quiet machine.
 const UP_DEADLINE: &str = "240";
-const DOWN_DEADLINE: &str = "60";
+const DOWN_DEADLINE: &str = "180";
 
-/// One `kubectl` or `helm` that waits for nothing.
-const COMMAND_DEADLINE: &str = "60";
+/// One `kubectl` or `helm`; where they wait for something they have a shorter deadline of their own.
+const COMMAND_DEADLINE: &str = "150";
 
 /// Pods that are asked for are Running: pulled from nowhere, but on a loaded machine.
 const PODS_DEADLINE: Duration = Duration::from_mins(2);
@@ -71,15 +74,45 @@ impl Cluster {
     /// Installs the chart as the primary network and waits until every agent is ready and every node too.
     #[track_caller]
     pub fn install(&self) {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join(CHART);
-        let values = self.scripts.join("values.yaml");
-        let words =
-            ["install", "underpass", &text(&chart), "--namespace", "kube-system", "--values", &text(&values)];
-        self.helm(&[&words[..], &["--wait", "--timeout", "100s"]].concat());
+        self.release("install", &[]);
         self.kubectl(&["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=60s"]);
         eventually(PODS_DEADLINE, "the controller manager has made the service account", || {
             self.try_run("kubectl", &["get", "serviceaccount", "default"])
         });
+    }
+
+    /// Upgrades what [`install`](Self::install) made, with more words for Helm, and waits until every agent is ready.
+    #[track_caller]
+    pub fn upgrade(&self, more: &[&str]) {
+        self.release("upgrade", more);
+        self.rolled_out();
+    }
+
+    /// Waits until every agent is the newest and ready: Helm calls a DaemonSet ready one agent earlier.
+    #[track_caller]
+    pub fn rolled_out(&self) {
+        let status = ["rollout", "status", "daemonset/underpass", "--timeout=100s"];
+        self.kubectl(&[&["--namespace=kube-system"], &status[..]].concat());
+    }
+
+    #[track_caller]
+    fn release(&self, verb: &str, more: &[&str]) {
+        let chart = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join(CHART));
+        let values = self.file("values.yaml");
+        let words = [verb, "underpass", &chart, "--namespace", "kube-system", "--values", &values];
+        self.helm(&[&words[..], &["--wait", "--timeout", "100s"], more].concat());
+    }
+
+    /// Puts Multus before the network that is installed, with the networks of `networks.values.yaml`.
+    #[track_caller]
+    pub fn add_multus(&self) {
+        self.apply("multus.yaml");
+        let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
+        self.kubectl(&established);
+        self.upgrade(&["--values", &self.file("networks.values.yaml")]);
+        let mut script = Command::new("timeout");
+        script.arg(COMMAND_DEADLINE).arg(self.scripts.join("multus.sh"));
+        self.run(script).unwrap_or_else(|error| panic!("Multus is not there: {error:#}"));
     }
 
     /// `kubectl`, which must succeed.
@@ -97,7 +130,11 @@ impl Cluster {
     /// Makes what a manifest in `tests/cluster` says.
     #[track_caller]
     pub fn apply(&self, manifest: &str) {
-        self.kubectl(&["apply", "--filename", &text(&self.scripts.join(manifest))]);
+        self.kubectl(&["apply", "--filename", &self.file(manifest)]);
+    }
+
+    fn file(&self, name: &str) -> String {
+        text(&self.scripts.join(name))
     }
 
     /// A command in a pod's only container; the answer, or what it failed with.
@@ -105,9 +142,67 @@ impl Cluster {
         self.try_run("kubectl", &[&["exec", pod, "--"], words].concat())
     }
 
-    /// A command inside a node, in all of its namespaces.
+    /// A command inside a node (or `cp`, the control plane), in all of its namespaces.
     pub fn on(&self, node: &str, words: &[&str]) -> Result<String> {
         self.try_run("in", &[&[node], words].concat())
+    }
+
+    /// Sends a signal to the process that bears this name inside a node (or `cp`).
+    #[track_caller]
+    pub fn signal(&self, node: &str, name: &str, signal: &str) {
+        let pids = self.must("in", &[node, "busybox", "pidof", name]);
+        let pid = pids.split_whitespace().next().expect("pidof succeeds only if there is one");
+        self.must("in", &[node, "kill", signal, pid]);
+    }
+
+    /// The plugin as the runtime of a node calls it, with the node's own configuration: for when no API server can ask.
+    pub fn cni(&self, node: &str, verb: &str, netns: &str) -> Result<String> {
+        let conflist: Value =
+            serde_json::from_str(&self.on(node, &["cat", "/etc/cni/net.d/10-underpass.conflist"])?)?;
+        let mut conf = conflist["plugins"][0].clone();
+        for key in ["name", "cniVersion"] {
+            conf[key] = conflist[key].clone();
+        }
+        let call = format!(
+            "echo '{conf}' | CNI_COMMAND={verb} CNI_CONTAINERID={netns} CNI_NETNS=/run/netns/{netns} CNI_IFNAME=eth0 \
+             CNI_PATH=/opt/cni/bin /opt/cni/bin/underpass"
+        );
+        self.on(node, &["sh", "-c", &call])
+    }
+
+    /// Begins to ping from inside the pod that has the address `from`, 1 ms between two requests; a minute at most.
+    #[track_caller]
+    pub fn ping(&self, node: &str, from: &str, to: &str) -> PingStream {
+        let stream = || {
+            let path = self.netns(node, from)?;
+            let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+            let echoes = inside(&file, &path, || Echoes::open(to.parse().context("the address")?))?;
+            Ok(PingStream::start(echoes, Duration::from_millis(1)))
+        };
+        stream().unwrap_or_else(|error: anyhow::Error| panic!("no ping from {from}: {error:#}"))
+    }
+
+    /// The namespace on a node in which this address is, as seen from here.
+    fn netns(&self, node: &str, address: &str) -> Result<PathBuf> {
+        let listed = self.on(node, &["ls", "/run/netns"])?;
+        let has = |name: &&str| {
+            let addresses = self.on(node, &["ip", "-n", name, "-o", "address"]);
+            addresses.is_ok_and(|addresses| addresses.contains(&format!(" {address}/")))
+        };
+        let name = listed.lines().find(has).with_context(|| format!("{address} is nowhere on {node}"))?;
+        let pid = fs::read_to_string(self.state.join(node).join("pid"))?;
+        Ok(PathBuf::from(format!("/proc/{}/root/run/netns/{name}", pid.trim())))
+    }
+
+    /// The addresses that Multus reports for one network of a pod.
+    #[track_caller]
+    pub fn addresses(&self, pod: &str, network: &str) -> Vec<String> {
+        let object = self.get(&["pod", pod]).unwrap_or_else(|error| panic!("{error:#}"));
+        let status = &object["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"];
+        let status: Value = serde_json::from_str(status.as_str().unwrap_or("[]")).expect("Multus' JSON");
+        let found = status.as_array().into_iter().flatten().find(|entry| entry["name"] == network);
+        let ips = found.unwrap_or_else(|| panic!("{pod} has no {network}: {status}"))["ips"].as_array();
+        ips.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     /// `agentctl` in the agent's pod of a node.
@@ -156,8 +251,7 @@ impl Cluster {
 
     fn try_run(&self, name: &str, words: &[&str]) -> Result<String> {
         let mut command = Command::new("timeout");
-        let deadline = if words.contains(&"--wait") { "120" } else { COMMAND_DEADLINE };
-        command.arg(deadline).arg(self.state.join(name)).args(words);
+        command.arg(COMMAND_DEADLINE).arg(self.state.join(name)).args(words);
         self.run(command)
     }
 

@@ -47,11 +47,7 @@ impl Netns {
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let file = file.ok_or_else(|| anyhow!("the namespace {} is gone", self.path.display()))?;
-        on_a_thread(|| {
-            setns(file.as_fd(), CloneFlags::CLONE_NEWNET)
-                .with_context(|| format!("entering {}", self.path.display()))?;
-            work()
-        })
+        inside(&file, &self.path, work)
     }
 
     /// The (device, inode) pair under which `/proc/*/ns/net` shows this namespace.
@@ -68,6 +64,19 @@ impl Netns {
         }
         unbind(&self.path)
     }
+}
+
+/// Runs `work` on a thread inside a namespace that somebody else keeps.
+pub(crate) fn inside<T: Send>(
+    file: &File,
+    path: &Path,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    on_a_thread(|| {
+        setns(file.as_fd(), CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("entering {}", path.display()))?;
+        work()
+    })
 }
 
 impl Drop for Netns {

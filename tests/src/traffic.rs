@@ -119,6 +119,8 @@ pub struct Loss {
     pub received: usize,
     /// The longest run of requests without a reply.
     pub longest_gap: usize,
+    /// The first request without a reply.
+    pub first_lost: Option<usize>,
 }
 
 impl Loss {
@@ -158,7 +160,8 @@ impl PingStream {
         let seen = self.receiver.join().map_err(|_| anyhow!("the receiver of a ping stream panicked"))??;
         let replies = &seen[..sent.min(seen.len())];
         let longest_gap = replies.split(|seen| *seen).map(<[bool]>::len).max().unwrap_or(0);
-        Ok(Loss { sent, received: replies.iter().filter(|seen| **seen).count(), longest_gap })
+        let first_lost = replies.iter().position(|seen| !*seen);
+        Ok(Loss { sent, received: replies.iter().filter(|seen| **seen).count(), longest_gap, first_lost })
     }
 }
 
