@@ -23,6 +23,7 @@
 //! | `lab`, `leftovers` | the drawing, and what may not be left of it |
 //! | `cluster` | a whole Kubernetes, for the few stories that need one |
 //! | `eventually` | waiting with a deadline |
+//! | `meanwhile` | doing two things at once |
 //!
 //! It knows the product by its interfaces alone: binaries, paths, gRPC, OVSDB, OpenFlow. It must not depend on the
 //! agent's library, and never skips: a machine that cannot run a story fails it and says what is missing.
@@ -38,6 +39,7 @@ mod host;
 mod lab;
 mod leftovers;
 mod machine;
+mod meanwhile;
 mod netns;
 mod pod;
 mod process;
@@ -55,6 +57,7 @@ pub use host::{Host, Neighbour};
 pub use lab::{Drawing, Lab};
 pub use leftovers::note;
 pub use machine::{Datapath, our_binary};
+pub use meanwhile::meanwhile;
 pub use netns::Netns;
 pub use pod::{Pod, PodDrawing};
 pub use process::{Output, shield_children_from_ctrl_c};

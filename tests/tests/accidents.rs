@@ -4,19 +4,21 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use e2e::control::Stage;
 use e2e::control::endpoint_state::State;
 use e2e::frames::{Identity, hostile};
-use e2e::{Answer, Datapath, Lab, Pod};
+use e2e::{Answer, Datapath, Lab, Pod, meanwhile};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 /// CNI: try again later.
 const TRY_AGAIN: u64 = 11;
+
+/// Between two volleys of lies: some while a port is put back, and time for the agent to do that.
+const VOLLEY: Duration = Duration::from_millis(1);
 
 /// How long after an accident everything must be as before.
 const MENDED_WITHIN_SECONDS: u64 = 10;
@@ -46,22 +48,13 @@ fn no_lie_gets_through_while_the_port_of_a_liar_is_deleted_and_comes_back() {
     liar.assert_reaches(victim.v4());
     let lies = hostile(Identity::of(&liar), Identity::of(&victim), std::net::Ipv4Addr::new(10, 0, 0, 1));
     let (mouth, wires, port) = (liar.wire(), [victim.wire(), lab.gateway().wire()], liar.port());
-    let over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                // While the host end is down the kernel takes no frame at all.
-                for lie in &lies {
-                    drop(mouth.send(&lie.frame));
-                }
-                thread::yield_now();
-            }
-        });
+    // While the host end is down the kernel takes no frame at all.
+    let volley = || lies.iter().for_each(|lie| drop(mouth.send(&lie.frame)));
+    meanwhile(volley, VOLLEY, || {
         for _ in 0..3 {
             lab.switch().vsctl(&["del-port", &port]).expect("deleting the port");
             assert_reaches_again(&lab, &liar, victim.v4());
         }
-        over.store(true, Ordering::Relaxed);
     });
     for wire in &wires {
         let arrived = wire.all_until_silence(Duration::from_millis(500)).expect("what arrived");

@@ -1,11 +1,9 @@
 //! Someone else has the pod's address: at ADD it fails, later it is told.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Lab, Mac, Pod, arp, control, frames};
+use e2e::{Lab, Mac, Pod, arp, control, frames, meanwhile};
 
 /// The specification's bound for noticing a claim in a pod's life.
 const NOTICED_WITHIN_SECONDS: u64 = 10;
@@ -59,19 +57,10 @@ fn two_hosts_that_probe_for_one_address_at_once_are_a_conflict() {
     let wanted = Ipv4Addr::new(10, 0, 0, 5);
     let probe = arp(1, (rival.mac(), Ipv4Addr::UNSPECIFIED), (Mac([0; 6]), wanted), None);
     let pod = lab.pod("a").address("10.0.0.5/24").place();
-    let stop = AtomicBool::new(false);
     let wire = rival.wire();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                wire.send(&probe).expect("a probe");
-                thread::sleep(Duration::from_millis(20));
-            }
-        });
-        let answer = pod.add();
-        stop.store(true, Ordering::Relaxed);
-        assert!(answer.failed_with(CONFLICT).contains(&rival.mac().to_string()));
-    });
+    let ask = || wire.send(&probe).expect("a probe");
+    let answer = meanwhile(ask, Duration::from_millis(20), || pod.add());
+    assert!(answer.failed_with(CONFLICT).contains(&rival.mac().to_string()));
     lab.finish();
 }
 

@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::control::{BpfHook, Guard};
 use e2e::frames::{Identity, hostile};
-use e2e::{Datapath, Lab, Loss, Pod};
+use e2e::{Datapath, Lab, Loss, Pod, meanwhile};
 
 /// The length of a stream of pings beside what happens in it.
 const STREAM: Duration = Duration::from_secs(2);
@@ -69,21 +68,13 @@ fn under_fire(lab: &Lab, [a, b, liar]: [&Pod<'_>; 3], what: impl FnOnce()) -> Lo
         Datapath::Kernel => Duration::from_millis(10),
     };
     let lies = hostile(Identity::of(liar), Identity::of(b), gateway(lab));
-    let (mouth, wires, over) = (liar.wire(), [b.wire(), lab.gateway().wire()], AtomicBool::new(false));
+    let (mouth, wires) = (liar.wire(), [b.wire(), lab.gateway().wire()]);
     let stream = a.ping_stream(b.v4(), interval);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                for lie in &lies {
-                    mouth.send(&lie.frame).expect("a lie");
-                }
-                thread::sleep(VOLLEY);
-            }
-        });
+    let volley = || lies.iter().for_each(|lie| mouth.send(&lie.frame).expect("a lie"));
+    meanwhile(volley, VOLLEY, || {
         thread::sleep(STREAM / 4);
         what();
         thread::sleep(STREAM / 2);
-        over.store(true, Ordering::Relaxed);
     });
     let loss = stream.stop().expect("a stream");
     for wire in &wires {
