@@ -131,7 +131,7 @@ pub enum Message<'a> {
     /// Another controller changed a group or a meter: its message with a header of its own.
     RequestForward(&'a [u8]),
     /// Open, close, commit or discard a bundle, and the answer.
-    BundleControl(BundleControl),
+    BundleControl(BundleControl<'a>),
     /// A message for a bundle.
     BundleAdd(BundleAdd<'a>),
     /// Nicira's own.

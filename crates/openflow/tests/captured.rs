@@ -184,7 +184,9 @@ fn a_removed_flow_and_a_new_port_are_understood() {
 fn a_bundle_wraps_messages_with_their_own_xid() {
     let mut buf = BytesMut::new();
     let flags = BundleFlags::ATOMIC | BundleFlags::ORDERED;
-    BundleControl { bundle: 7, op: BundleOp::OpenRequest, flags }.encode(Version::V15, 1, &mut buf).unwrap();
+    BundleControl { bundle: 7, op: BundleOp::OpenRequest, flags, properties: &[] }
+        .encode(Version::V15, 1, &mut buf)
+        .unwrap();
     let change = FlowMod::add(Flow::new(TableId(0)));
     BundleAdd::encode_with(7, flags, Version::V15, 9, &mut buf, |v, xid, buf| change.encode(v, xid, buf))
         .unwrap();

@@ -140,7 +140,9 @@ impl Connection {
     }
 
     fn bundle(&mut self, op: BundleOp, xid: u32) {
-        self.send(|buf| BundleControl { bundle: 7, op, flags: FLAGS }.encode(Version::V15, xid, buf));
+        self.send(|buf| {
+            BundleControl { bundle: 7, op, flags: FLAGS, properties: &[] }.encode(Version::V15, xid, buf)
+        });
     }
 
     fn add(&mut self, xid: u32, change: &FlowMod) {

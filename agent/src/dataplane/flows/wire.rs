@@ -48,7 +48,7 @@ impl Outbox {
     }
 
     pub(super) fn bundle(&mut self, xid: u32, bundle: u32, op: BundleOp) {
-        let control = BundleControl { bundle, op, flags: BUNDLE_FLAGS };
+        let control = BundleControl { bundle, op, flags: BUNDLE_FLAGS, properties: &[] };
         control.encode(VERSION, xid, &mut self.bytes).expect(FIXED_SIZE);
     }
 

@@ -67,13 +67,15 @@ const OPS: [BundleOp; 8] = [
 
 /// Opens, closes, commits or discards a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BundleControl {
+pub struct BundleControl<'a> {
     /// The client's number for it.
     pub bundle: u32,
     /// What to do, or what was done.
     pub op: BundleOp,
     /// The same in every message of a bundle.
     pub flags: BundleFlags,
+    /// Properties (a time to commit at, experimenters'), raw: Open vSwitch knows none and passes over them.
+    pub properties: &'a [u8],
 }
 
 /// One message of a bundle.
@@ -85,17 +87,17 @@ pub struct BundleAdd<'a> {
     pub flags: BundleFlags,
     /// The message with its header, whose xid equals that of the envelope.
     pub message: &'a [u8],
+    /// Padding and properties behind the message, raw as in [`BundleControl`].
+    pub properties: &'a [u8],
 }
 
-impl BundleControl {
-    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+impl<'a> BundleControl<'a> {
+    pub(crate) fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let bundle = r.u32()?;
         let number = r.u16()?;
         let op = OPS.get(usize::from(number)).copied().unwrap_or(BundleOp::Unknown(number));
         let flags = BundleFlags::from_bits_retain(r.u16()?);
-        // Properties (a time to commit at) are not supported by Open vSwitch; they do not change the meaning.
-        r.rest();
-        Ok(Self { bundle, op, flags })
+        Ok(Self { bundle, op, flags, properties: r.rest() })
     }
 
     /// Appends the message.
@@ -105,6 +107,7 @@ impl BundleControl {
             let place = OPS.iter().position(|op| *op == self.op).and_then(|n| u16::try_from(n).ok());
             w.u16(if let BundleOp::Unknown(number) = self.op { number } else { place.unwrap_or_default() });
             w.u16(self.flags.bits());
+            w.bytes(self.properties);
             Ok(())
         })
     }
@@ -115,9 +118,7 @@ impl<'a> BundleAdd<'a> {
         let bundle = r.u32()?;
         r.skip(2)?;
         let flags = BundleFlags::from_bits_retain(r.u16()?);
-        let message = inner(r)?;
-        r.rest();
-        Ok(Self { bundle, flags, message })
+        Ok(Self { bundle, flags, message: inner(r)?, properties: r.rest() })
     }
 
     /// Appends an envelope around the message that `inner` writes with the xid it is given.
@@ -141,6 +142,7 @@ impl<'a> BundleAdd<'a> {
     pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
         Self::encode_with(self.bundle, self.flags, version, xid, buf, |_, _, buf| {
             buf.extend_from_slice(self.message);
+            buf.extend_from_slice(self.properties);
             Ok(())
         })
     }

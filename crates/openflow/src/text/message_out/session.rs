@@ -173,7 +173,7 @@ fn write_bundle_flags(out: &mut Out<'_>, flags: BundleFlags) -> fmt::Result {
     write_bits(out, u32::from(flags.bits()), &[(1, "atomic"), (2, "ordered")], ' ')
 }
 
-pub(super) fn write_bundle_control(out: &mut Out<'_>, control: BundleControl) -> fmt::Result {
+pub(super) fn write_bundle_control(out: &mut Out<'_>, control: BundleControl<'_>) -> fmt::Result {
     let op = match control.op {
         BundleOp::OpenRequest => "OPEN_REQUEST",
         BundleOp::OpenReply => "OPEN_REPLY",
