@@ -28,10 +28,10 @@ fn serve(mut stream: UnixStream) -> Option<()> {
         };
         out.clear();
         match Message::decode(&frame).ok()? {
-            (header, Message::MultipartRequest(MultipartRequest::PortDesc(_))) => {
+            (header, Message::MultipartRequest { request: MultipartRequest::PortDesc(_), .. }) => {
                 answer_ports(header.xid, &mut out);
             }
-            (header, Message::MultipartRequest(MultipartRequest::Flow(_))) => {
+            (header, Message::MultipartRequest { request: MultipartRequest::Flow(_), .. }) => {
                 answer_flow("cookie=0x7,table=1,in_port=1 actions=output:2", true, header.xid, &mut out);
                 encode_echo_request(b"alive?", Version::V15, 77, &mut out).ok()?;
                 answer_flow("table=2 actions=drop", false, header.xid, &mut out);

@@ -107,7 +107,12 @@ pub enum Message<'a> {
     /// The queues of a port (1.3).
     QueueConfigReply(QueueConfig<'a>),
     /// Ask for state.
-    MultipartRequest(MultipartRequest<'a>),
+    MultipartRequest {
+        /// The question.
+        request: MultipartRequest<'a>,
+        /// Flags; bit 0: more of the question follows.
+        flags: u16,
+    },
     /// State, or a part of it.
     MultipartReply(MultipartReply<'a>),
     /// Tell me when you are done with everything before.
@@ -216,7 +221,10 @@ impl<'a> Message<'a> {
             ROLE_STATUS if version > Version::V13 => Self::RoleStatus(RoleStatus::read(&mut r)?),
             TABLE_STATUS if version > Version::V13 => Self::TableStatus(TableStatus::read(&mut r, version)?),
             REQUEST_FORWARD if version > Version::V13 => Self::RequestForward(bundle::inner(&mut r)?),
-            MULTIPART_REQUEST => Self::MultipartRequest(MultipartRequest::read(&mut r, version)?),
+            MULTIPART_REQUEST => {
+                let (request, flags) = MultipartRequest::read(&mut r, version)?;
+                Self::MultipartRequest { request, flags }
+            }
             MULTIPART_REPLY => Self::MultipartReply(MultipartReply::read(&mut r, version)?),
             BARRIER_REQUEST => Self::BarrierRequest,
             BARRIER_REPLY => Self::BarrierReply,

@@ -96,7 +96,7 @@ impl<F: Filter> Collect<F> {
                 let error = SwitchError::Refused { bridge: bridge(), what: F::WHAT, name: reason(error) };
                 self.answer(Err(error))
             }
-            Message::MultipartReply(MultipartReply { more, body }) => {
+            Message::MultipartReply(MultipartReply { more, body, .. }) => {
                 match self.filter.read(body, &mut self.kept) {
                     Ok(bytes) => self.count(bytes, *more),
                     Err(source) => {

@@ -65,9 +65,9 @@ impl FlowStream {
             let frame = self.channel.frame().await.map_err(|error| down(&self.bridge, error))?;
             let (header, message) = Message::decode(&frame).map_err(|source| self.malformed(source))?;
             match message {
-                Message::MultipartReply(MultipartReply { more, body: MultipartBody::Flow(flows) })
-                    if header.xid == XID =>
-                {
+                Message::MultipartReply(MultipartReply {
+                    more, body: MultipartBody::Flow(flows), ..
+                }) if header.xid == XID => {
                     let entries: Result<Vec<_>, _> =
                         flows.map(|flow| flow.map(|flow| flow.to_entry())).collect();
                     self.done = !more;

@@ -46,7 +46,7 @@ impl Message<'_> {
             Self::MeterMod(change) => change.encode(v, xid, buf),
             Self::QueueConfigRequest(port) => QueueConfig::encode_request(*port, v, xid, buf),
             Self::QueueConfigReply(config) => config.encode(v, xid, buf),
-            Self::MultipartRequest(request) => request.encode(v, xid, buf),
+            Self::MultipartRequest { request, flags } => request.encode_with(*flags, v, xid, buf),
             Self::MultipartReply(reply) => reply.encode(v, xid, buf),
             Self::BarrierRequest => encode_empty(EmptyMessage::BarrierRequest, v, xid, buf),
             Self::BarrierReply => encode_empty(EmptyMessage::BarrierReply, v, xid, buf),

@@ -137,9 +137,11 @@ pub enum MultipartRequest<'a> {
 }
 
 impl<'a> MultipartRequest<'a> {
-    pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+    /// A question and its flags.
+    pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<(Self, u16), DecodeError> {
         let kind = r.u16()?;
-        r.skip(6)?;
+        let flags = r.u16()?;
+        r.skip(4)?;
         let number = |r: &mut Reader<'a>| {
             let number = r.u32()?;
             r.skip(4)?;
@@ -152,7 +154,7 @@ impl<'a> MultipartRequest<'a> {
         };
         let v14 = version > Version::V13;
         let v15 = version == Version::V15;
-        Ok(match kind {
+        let request = match kind {
             DESC => Self::Desc,
             FLOW => Self::Flow(FlowQuery::read(r)?),
             AGGREGATE => Self::Aggregate(FlowQuery::read(r)?),
@@ -175,7 +177,8 @@ impl<'a> MultipartRequest<'a> {
             FLOW_COUNTS if v15 => Self::FlowCounts(FlowQuery::read(r)?),
             EXPERIMENTER => Self::experimenter(r, version)?,
             _ => Self::Unknown { kind, body: r.rest() },
-        })
+        };
+        Ok((request, flags))
     }
 
     fn experimenter(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
@@ -193,11 +196,19 @@ impl<'a> MultipartRequest<'a> {
         Ok(known)
     }
 
-    /// Appends the message.
+    /// Appends the message, which holds the whole question.
     pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
-        write_message(buf, version, MULTIPART_REQUEST, xid, |w| {
-            w.u16(self.kind(version));
-            w.zeros(6);
+        self.encode_with(0, version, xid, buf)
+    }
+
+    pub(super) fn encode_with(
+        &self,
+        flags: u16,
+        version: Version,
+        xid: u32,
+        buf: &mut BytesMut,
+    ) -> Result<(), EncodeError> {
+        write_part(MULTIPART_REQUEST, self.kind(version), flags, version, xid, buf, |w| {
             let number = |w: &mut Writer<'_>, number: u32| {
                 w.u32(number);
                 w.zeros(4);
@@ -274,6 +285,8 @@ impl<'a> MultipartRequest<'a> {
 pub struct MultipartReply<'a> {
     /// Whether more parts follow under the same xid.
     pub more: bool,
+    /// The other bits of the flags, which mean nothing yet.
+    pub other_flags: u16,
     /// What this part says.
     pub body: MultipartBody<'a>,
 }
@@ -333,7 +346,7 @@ pub enum MultipartBody<'a> {
 impl<'a> MultipartReply<'a> {
     pub(crate) fn read(r: &mut Reader<'a>, version: Version) -> Result<Self, DecodeError> {
         let kind = r.u16()?;
-        let more = r.u16()? & 1 != 0;
+        let flags = r.u16()?;
         r.skip(4)?;
         let v14 = version > Version::V13;
         let body = match kind {
@@ -358,12 +371,13 @@ impl<'a> MultipartReply<'a> {
             EXPERIMENTER => MultipartBody::experimenter(r, version)?,
             _ => MultipartBody::Unknown { kind, body: r.rest() },
         };
-        Ok(Self { more, body })
+        Ok(Self { more: flags & MORE != 0, other_flags: flags & !MORE, body })
     }
 
     /// Appends the message.
     pub fn encode(&self, version: Version, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
-        Self::encode_with(self.body.kind(version), self.more, version, xid, buf, |w| self.body.write(w))
+        let flags = if self.more { self.other_flags | MORE } else { self.other_flags };
+        write_part(MULTIPART_REPLY, self.body.kind(version), flags, version, xid, buf, |w| self.body.write(w))
     }
 
     /// Appends an answer whose entries `body` writes, as a switch does.
@@ -375,14 +389,30 @@ impl<'a> MultipartReply<'a> {
         buf: &mut BytesMut,
         body: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
-        write_message(buf, version, MULTIPART_REPLY, xid, |w| {
-            w.u16(kind);
-            w.u16(u16::from(more));
-            w.zeros(4);
-            body(w)
-        })
+        write_part(MULTIPART_REPLY, kind, u16::from(more), version, xid, buf, body)
     }
 }
+
+/// Appends a request or a reply of a type, with all its flags.
+fn write_part(
+    message: u8,
+    kind: u16,
+    flags: u16,
+    version: Version,
+    xid: u32,
+    buf: &mut BytesMut,
+    body: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    write_message(buf, version, message, xid, |w| {
+        w.u16(kind);
+        w.u16(flags);
+        w.zeros(4);
+        body(w)
+    })
+}
+
+/// The only flag that means something: parts follow.
+const MORE: u16 = 1;
 
 /// The description of the switch.
 pub const DESC: u16 = 0;

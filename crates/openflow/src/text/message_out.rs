@@ -59,7 +59,7 @@ fn refusal(header: Header, message: &Message<'_>) -> Option<ErrorCode> {
             None => names::unknown(message),
             Some(_) => reply.body.check().err().map(DecodeError::ofp_error),
         },
-        Message::MultipartRequest(MultipartRequest::TableFeatures(entries)) => {
+        Message::MultipartRequest { request: MultipartRequest::TableFeatures(entries), .. } => {
             entries.check().err().map(DecodeError::ofp_error)
         }
         Message::BundleAdd(add) => match Message::decode_strict(add.message) {
@@ -222,7 +222,7 @@ fn write_body(
         Message::MeterMod(change) => meter::write_mod(out, change),
         Message::QueueConfigRequest(port) => port_item(out, " port=", *port),
         Message::QueueConfigReply(config) => stats::write_queue_config(out, config),
-        Message::MultipartRequest(request) => {
+        Message::MultipartRequest { request, .. } => {
             write_multipart_flags(out, frame)?;
             stats::write_request(out, request)
         }

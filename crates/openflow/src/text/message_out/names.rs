@@ -45,7 +45,9 @@ pub(super) fn of(header: Header, message: &Message<'_>) -> Option<Name> {
             Message::MeterMod(_) => "OFPT_METER_MOD",
             Message::QueueConfigRequest(_) => "OFPT_QUEUE_GET_CONFIG_REQUEST",
             Message::QueueConfigReply(_) => "OFPT_QUEUE_GET_CONFIG_REPLY",
-            Message::MultipartRequest(request) => return Some(Name(of_request(request, v13)?, " request")),
+            Message::MultipartRequest { request, .. } => {
+                return Some(Name(of_request(request, v13)?, " request"));
+            }
             Message::MultipartReply(reply) => return Some(Name(of_reply(&reply.body, v13)?, " reply")),
             Message::BarrierRequest => "OFPT_BARRIER_REQUEST",
             Message::BarrierReply => "OFPT_BARRIER_REPLY",
@@ -87,8 +89,12 @@ pub(super) fn unknown(message: &Message<'_>) -> Option<ErrorCode> {
     match message {
         Message::Unknown { experimenter: Some((number, _)), .. } => Some(vendor(*number)),
         Message::Unknown { .. } => Some(ErrorCode::OFPBRC_BAD_TYPE),
-        Message::MultipartRequest(MultipartRequest::FlowCounts(_)) => Some(ErrorCode::OFPBRC_BAD_STAT),
-        Message::MultipartRequest(MultipartRequest::Unknown { kind, body }) => Some(stat(*kind, body)),
+        Message::MultipartRequest { request: MultipartRequest::FlowCounts(_), .. } => {
+            Some(ErrorCode::OFPBRC_BAD_STAT)
+        }
+        Message::MultipartRequest { request: MultipartRequest::Unknown { kind, body }, .. } => {
+            Some(stat(*kind, body))
+        }
         Message::MultipartReply(reply) => match &reply.body {
             MultipartBody::FlowCounts(_) => Some(ErrorCode::OFPBRC_BAD_STAT),
             MultipartBody::Unknown { kind, body } => Some(stat(*kind, body)),
