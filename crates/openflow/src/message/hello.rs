@@ -16,11 +16,13 @@ use crate::writer::Pad;
 pub struct Hello<'a> {
     /// The version in the header, as its wire number: the highest that the sender speaks.
     pub highest: u8,
-    /// Bit n set: the sender speaks wire version n. Without a bitmap: every version up to `highest`.
+    /// Bit n set: the sender speaks wire version n. Without a bitmap: every version up to `highest`, 0 included.
     pub versions: u32,
-    /// All that follows the header, if something in it is no element that is known: it is written again as it came, in
-    /// the place of a bitmap. Else empty.
-    pub unclear: &'a [u8],
+    /// Some of it is no element that Open vSwitch knows, and it says so.
+    pub has_unknown: bool,
+    /// All that follows the header, if it is not just what `versions` says: it is written again as it came, in the place
+    /// of a bitmap. Else empty.
+    pub raw: &'a [u8],
 }
 
 impl<'a> Hello<'a> {
@@ -28,33 +30,40 @@ impl<'a> Hello<'a> {
     pub fn offering(versions: &[Version]) -> Self {
         let bitmap = versions.iter().fold(0, |bits, version| bits | bit(version.wire()));
         let highest = versions.iter().max().map_or(0, |version| version.wire());
-        Self { highest, versions: bitmap, unclear: &[] }
+        Self { highest, versions: bitmap, has_unknown: false, raw: &[] }
     }
 
     pub(crate) fn read(highest: u8, mut r: Reader<'a>) -> Self {
         let all = r.peek();
         let mut versions = all_up_to(highest);
+        let mut has_unknown = false;
         // Elements of other types, and anything that is no element, are ignored as the specification asks.
-        let mut is_clean = true;
-        while r.len() >= 4 {
+        while !r.is_empty() {
+            let is_padded = r.len().is_multiple_of(8);
             let Ok((kind, mut body)) = r.tlv("hello element") else {
-                is_clean = false;
+                has_unknown = true;
                 break;
             };
-            match body.u32() {
-                Ok(bitmap) if kind == VERSION_BITMAP => versions = bitmap,
-                _ => is_clean = false,
+            let is_cut = r.is_empty() && !is_padded;
+            // Only the first word of a bitmap says something, and version 0 is none.
+            let bitmap = body.u32().unwrap_or_default() & !1;
+            if kind == VERSION_BITMAP && bitmap != 0 && !is_cut {
+                versions = bitmap;
+            } else {
+                has_unknown = true;
             }
         }
-        Self { highest, versions, unclear: if is_clean && r.is_empty() { &[] } else { all } }
+        let bitmap = [[0, 1, 0, 8], versions.to_be_bytes()];
+        let is_plain = all.is_empty() || all == bitmap.as_flattened();
+        Self { highest, versions, has_unknown, raw: if is_plain { &[] } else { all } }
     }
 
     /// Appends the message.
     pub fn encode(&self, xid: u32, buf: &mut BytesMut) -> Result<(), EncodeError> {
         let start = buf.len();
         write_message(buf, Version::V15, HELLO, xid, |w| {
-            if !self.unclear.is_empty() {
-                w.bytes(self.unclear);
+            if !self.raw.is_empty() {
+                w.bytes(self.raw);
                 return Ok(());
             }
             // Without a bitmap a hello offers all up to its own version, 0 included; with one never 0.

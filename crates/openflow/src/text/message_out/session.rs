@@ -25,7 +25,7 @@ pub(super) fn write_hello(out: &mut Out<'_>, hello: Hello<'_>, frame: &[u8]) -> 
         write!(out, "{}0x{version:02x}", if first { "" } else { ", " })?;
         first = false;
     }
-    if hello.unclear.is_empty() {
+    if !hello.has_unknown {
         return Ok(());
     }
     out.write_str("\n unknown data in hello:\n")?;
