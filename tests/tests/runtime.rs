@@ -69,7 +69,7 @@ fn streams_on_which_nobody_speaks_hold_up_no_call_and_are_ended() {
         let silent = scope.spawn(|| {
             lab.agent().hold_silent_streams(SILENT_STREAMS, || opened.send(()).expect("a listener"))
         });
-        are_open.recv().expect("silent streams");
+        are_open.recv_timeout(Duration::from_secs(30)).expect("silent streams");
         pod.add().succeeded();
         pod.assert_reaches(lab.gateway_ips()[0]);
         pod.del().succeeded();

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use xshell::{Shell, cmd};
 
@@ -61,7 +61,7 @@ pub(crate) struct Args {
     /// Every size, number of flows and protocol
     #[arg(long)]
     full: bool,
-    /// The run's folder; target/bench/<time> if not given
+    /// The run's folder; `target/bench/TIME` if not given
     #[arg(long)]
     out: Option<PathBuf>,
     /// Compares two runs by their folders
@@ -130,12 +130,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn compare(old: &Path, new: &Path, tolerance_percent: f64) -> Result<ExitCode> {
-    let comparison = compare::compare(&results::read(old)?, &results::read(new)?, tolerance_percent / 100.0);
+    let [old, new] = [figures(old)?, figures(new)?];
+    let comparison = compare::compare(&old, &new, tolerance_percent / 100.0);
     println!("{}", comparison.text);
     if comparison.worse > 0 {
         println!("{} rows became worse beyond noise", comparison.worse);
     }
     Ok(ExitCode::from(u8::from(comparison.worse > 0)))
+}
+
+fn figures(folder: &Path) -> Result<Vec<results::Results>> {
+    let all = results::read(folder)?;
+    ensure!(!all.is_empty(), "there are no figures in {}", folder.display());
+    Ok(all)
 }
 
 /// One run: what was built, how it shall measure, and where the results go.

@@ -186,7 +186,7 @@ pub fn new(settings: Settings) -> (Switches, Runner) {
         doors: board.doors(),
         disturbances: board.disturbances(),
         streams: Arc::new(Semaphore::new(STREAMS)),
-        counts: Counts::default(),
+        counts: board.counts(),
     };
     (switches, Runner { run_dir, wanted: wanted_here, board: Arc::new(board) })
 }
@@ -258,7 +258,6 @@ impl Switches {
         let door = self.door(bridge)?;
         let (reply, answer) = oneshot::channel();
         let flows = ask(&door, DUMP_DEADLINE, Work::Dump { scope: what, reply }, answer).await?;
-        self.counts.observe(bridge, &flows);
         Ok(Dump { epoch: door.epoch, flows })
     }
 

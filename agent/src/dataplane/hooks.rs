@@ -196,7 +196,7 @@ mod tests {
         let (mut hooks, worker, begins, go) = slow();
         assert!([1, 2, 3].into_iter().all(|ifindex| hooks.ask(uplink(ifindex))));
         let thread = thread::spawn(|| worker.run());
-        assert_eq!(begins.recv(), Ok(1));
+        assert_eq!(begins.recv_timeout(HOOKS_PATIENCE), Ok(1));
         let mut end = Box::pin(hooks.end());
         assert!(futures::poll!(&mut end).is_pending(), "the first one is under way");
         go.send(()).unwrap();
@@ -211,7 +211,7 @@ mod tests {
         let (mut hooks, worker, begins, go) = slow();
         assert!(hooks.ask(uplink(1)));
         let thread = thread::spawn(|| worker.run());
-        assert_eq!(begins.recv(), Ok(1));
+        assert_eq!(begins.recv_timeout(HOOKS_PATIENCE), Ok(1));
         assert!(!hooks.end_within(Duration::from_millis(20)).await);
         go.send(()).unwrap();
         thread.join().unwrap();

@@ -36,8 +36,6 @@ pub(super) struct Maps {
     /// Entries that the kernel refused.
     refused: Refused,
     members: Members,
-    /// A former agent's programs on uplinks were put in doubt.
-    is_taken_over: bool,
 }
 
 impl Maps {
@@ -52,8 +50,11 @@ impl Maps {
         free
     }
 
-    pub(super) fn is_uplink(&self, ifindex: u32) -> bool {
-        self.actual.as_ref().is_some_and(|tables| tables.uplinks.contains_key(&ifindex))
+    /// Whether a program may hang there as on an uplink: also where one was ordered and its outcome is not booked yet.
+    /// While the maps are unknown any interface may be one.
+    pub(super) fn may_be_uplink(&self, ifindex: u32) -> bool {
+        self.actual.as_ref().is_none_or(|tables| tables.uplinks.contains_key(&ifindex))
+            || self.members.is_ordered(ifindex)
     }
 
     /// The name of an uplink that has a program.
@@ -167,7 +168,7 @@ impl Reconciler {
         let bpf = Arc::clone(&self.parts.bpf);
         let actual = match self.maps.actual.take() {
             Some(actual) => actual,
-            None => match self.read_maps(pass) {
+            None => match take_over(&bpf, &pass.veths, &pass.works) {
                 Ok(actual) => actual,
                 Err(error) => {
                     let text = chain(&error);
@@ -191,17 +192,6 @@ impl Reconciler {
         let in_doubt = was_refused && refused.is_empty();
         self.maps.actual = (!in_doubt).then_some(desired);
         self.show_refused(pass);
-    }
-
-    /// Reads the maps. At the start programs on uplinks are to be hung there anew, since another version of the agent may
-    /// have hung them.
-    fn read_maps(&mut self, pass: &Pass) -> Result<Tables, ebpf::Error> {
-        let mut actual = take_over(&self.parts.bpf, &pass.veths, &pass.works)?;
-        if !self.maps.is_taken_over {
-            Members::doubt(&mut actual.uplinks);
-            self.maps.is_taken_over = true;
-        }
-        Ok(actual)
     }
 
     /// Shows what the kernel refuses, each with whom it concerns, the rest together.
@@ -347,16 +337,20 @@ pub(super) fn asked_for(
     works.keys().find(is_asked).cloned()
 }
 
-/// Reads the maps. Pins of interfaces that are gone are forgotten.
+/// Reads the maps. Pins of interfaces that are gone are forgotten. What programs hang on uplinks, and of which version,
+/// no entry tells: they are to be hung there anew.
 fn take_over(
     bpf: &Bpf,
     veths: &HostVeths,
     works: &BTreeMap<EndpointId, Work>,
 ) -> Result<Tables, ebpf::Error> {
-    let actual = bpf.read()?;
-    for ifindex in without_interface(bpf.attached()?, &actual, veths, works) {
+    // In this order: an uplink's entry is written before its program is hung.
+    let pinned = bpf.attached()?;
+    let mut actual = bpf.read()?;
+    for ifindex in without_interface(pinned, &actual, veths, works) {
         bpf.detach(ifindex)?;
     }
+    Members::doubt(&mut actual.uplinks);
     Ok(actual)
 }
 
@@ -391,5 +385,23 @@ fn carry_out(bpf: &Bpf, write: &Write) -> Result<(), ebpf::Error> {
         Write::Vlan(key, true) => bpf.set_vlan(key),
         Write::Vlan(key, false) => bpf.remove_vlan(key),
         Write::Bridge(index, flags) => bpf.set_bridge(*index, *flags),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ebpf_abi::Uplink;
+
+    use super::*;
+
+    #[test]
+    fn an_interface_may_be_an_uplink_while_the_maps_are_unknown_or_its_program_is_ordered() {
+        let mut maps = Maps::default();
+        assert!(maps.may_be_uplink(2), "nothing is known");
+        let mut desired = Tables { uplinks: [(2, Uplink::new(0))].into(), ..Tables::default() };
+        maps.members.order(&mut desired.uplinks, &BTreeMap::new(), Duration::ZERO, |_| true);
+        maps.actual = Some(desired);
+        assert!(maps.may_be_uplink(2), "a program may hang there that nobody has booked yet");
+        assert!(!maps.may_be_uplink(3));
     }
 }

@@ -245,7 +245,7 @@ impl Reconciler {
         self.count_before(pass, bridge, &changes).await;
         let mut refused_slots = BTreeSet::new();
         let mut add: Vec<_> = changes.to_set.into_iter().map(|(_, flow)| flow).collect();
-        let mut remove = changes.to_remove;
+        let remove = changes.to_remove;
         loop {
             let sent = FlowChanges { add: add.clone(), remove: remove.clone() };
             let applied = match self.parts.switches.apply(bridge, epoch, sent).await {
@@ -272,7 +272,6 @@ impl Reconciler {
             wanted.retain(|_, flow| !mine(flow.cookie));
             refused_slots.extend(slots);
             if add.len() == before {
-                remove.clear();
                 self.tables.doubt(bridge);
                 let why = &applied.refused[0].1;
                 return Err(Trouble::NotNow(format!("bridge {bridge} refuses flows: {why}")));

@@ -17,7 +17,7 @@ use crate::plan::diff::diff;
 /// What is known of the members, by interface index, beside what the maps say.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// Names, also of those that were let go.
+    /// Names, also of those that were let go: a few for each node.
     names: BTreeMap<u32, String>,
     ordered: BTreeMap<u32, UplinkOrder>,
     faults: BTreeMap<u32, Fault>,
@@ -40,6 +40,11 @@ impl Members {
 
     pub(super) fn name(&self, ifindex: u32) -> Option<&str> {
         self.names.get(&ifindex).map(String::as_str)
+    }
+
+    /// Whether an order is under way, or carried out and not booked yet.
+    pub(super) fn is_ordered(&self, ifindex: u32) -> bool {
+        self.ordered.contains_key(&ifindex)
     }
 
     /// What is wrong, for the status.
@@ -75,7 +80,7 @@ impl Members {
         }
     }
 
-    /// Books what came of an order. While the maps are being read anew they say it themselves.
+    /// Books what came of an order. Maps that are read anew put every program in doubt, this one too.
     pub(super) fn book(
         &mut self,
         actual: Option<&mut BTreeMap<u32, Uplink>>,

@@ -37,7 +37,8 @@ impl Reconciler {
             self.finish(pass, removal).await;
         }
         let due = due(plugged, &self.leaving, pass.now);
-        if due.is_empty() && std::mem::take(&mut self.strays).is_empty() {
+        let strays = std::mem::take(&mut self.strays);
+        if due.is_empty() && strays.is_empty() {
             return;
         }
         let this = &*self;
@@ -94,7 +95,7 @@ impl Reconciler {
             (Err(error), _) => return drop(pass.faults.insert("bpf".to_owned(), chain(&error))),
             (_, Err(error)) => return drop(pass.faults.insert("links".to_owned(), chain(&error))),
         };
-        let here = |i: u32| veths.values().any(|v| v.index.0 == i) || self.maps.is_uplink(i);
+        let here = |i: u32| veths.values().any(|v| v.index.0 == i) || self.maps.may_be_uplink(i);
         for ifindex in attached.into_iter().filter(|i| !here(*i)) {
             if let Err(error) = self.parts.bpf.detach(ifindex) {
                 pass.faults.insert("bpf".to_owned(), chain(&error));

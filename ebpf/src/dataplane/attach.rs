@@ -99,8 +99,7 @@ impl Hooks {
         self.attach(Role::Uplink, ifindex, ifname, kind)
     }
 
-    /// Takes every program of ours off a device, or removes its pins if the device is gone. A name that is
-    /// empty or out of date does no harm: the device is then found by its index.
+    /// Takes every program of ours off a device, or removes its pins if the device is gone.
     pub fn detach(&self, ifindex: u32) -> Result<(), Error> {
         let here = self.pins.found()?.into_iter().filter(|f| f.ifindex == ifindex);
         for Found { role, clsact, .. } in here {

@@ -198,18 +198,6 @@ fn detaching_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_device_is_detached_by_its_index_where_its_name_is_not_known() {
-    for kind in [native_kind(), AttachKind::Clsact] {
-        in_lab(move |lab| {
-            let (pod, dataplane) = (Pod::new(1), lab.open());
-            dataplane.hooks.attach_pod(pod.ifindex, &pod.ifname, kind).unwrap();
-            dataplane.hooks.detach(pod.ifindex).unwrap();
-            assert_eq!(dataplane.hooks.inspect(Role::FromPod, pod.ifindex, &pod.ifname).unwrap(), None);
-        });
-    }
-}
-
-#[test]
 fn what_hangs_on_a_vanished_device_is_listed_and_unpinned() {
     for kind in [native_kind(), AttachKind::Clsact] {
         in_lab(move |lab| {

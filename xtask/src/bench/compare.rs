@@ -23,6 +23,8 @@ enum Verdict {
     Floor,
     /// In one run only, or without samples in one.
     Alone,
+    /// Of one round in one of the runs: nobody knows what noise does to it.
+    Once,
 }
 
 impl Verdict {
@@ -33,6 +35,7 @@ impl Verdict {
             Self::Same => "no difference",
             Self::Floor => "a floor, not judged",
             Self::Alone => "in one run only",
+            Self::Once => "measured once, not judged",
         }
     }
 }
@@ -96,7 +99,14 @@ fn line(old: &Results, new: &Results, row: &Row, tolerance: f64) -> (String, Ver
     let (ratio, bounds) = after.over(&before);
     let is_floor =
         row.beside.is_none() && new.rows.iter().any(|other| other.beside.as_ref() == Some(&row.name));
-    let verdict = if is_floor { Verdict::Floor } else { verdict(bounds, tolerance) };
+    let is_single = |row: &Row| row.samples.len() < 2 * row.round;
+    let verdict = if is_floor {
+        Verdict::Floor
+    } else if is_single(row) || old.row(&row.name).is_some_and(is_single) {
+        Verdict::Once
+    } else {
+        verdict(bounds, tolerance)
+    };
     let text = format!(
         "| {name} | {} {unit} | {} {unit} | {ratio:.3} | {:.3} to {:.3} | {} |\n",
         spoken(before.centre()),
@@ -219,9 +229,16 @@ mod tests {
 
     #[test]
     fn nothing_lost_before_and_after_is_no_difference_but_something_lost_is_worse() {
-        let lost = |count: f64| Row { samples: vec![count], ..row("lost", 1.0, None) };
+        let lost = |count: f64| Row { samples: vec![count; 5], ..row("lost", 1.0, None) };
         assert_eq!(check(vec![lost(0.0)], vec![lost(0.0)]).worse, 0);
         assert_eq!(check(vec![lost(0.0)], vec![lost(3.0)]).worse, 1);
+    }
+
+    #[test]
+    fn what_was_measured_once_is_not_judged() {
+        let once = |took: f64| Row { samples: vec![took], ..row("processor time", 1.0, None) };
+        let found = check(vec![once(10.0)], vec![once(30.0)]);
+        assert!(found.worse == 0 && found.text.contains("measured once"), "{}", found.text);
     }
 
     #[test]

@@ -91,7 +91,7 @@ async fn begin(
         }
         withdraw(context, asked, start, entry.created, Reservation::AgentReleases).await;
     }
-    // First of all, for what is left of a former attachment may wait for the same switch.
+    // Before waiting for a former attachment to go: its removal may wait for the very switch that is away.
     let ovs = outage::database(context).await;
     let bridge = asked.bridge(&ovs)?;
     if let Some(error) = outage::known(context, &bridge) {

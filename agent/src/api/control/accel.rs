@@ -13,9 +13,7 @@ use crate::model::{Entry, PortVlan, State};
 
 pub(super) fn reply(context: &Context, request: pb::AccelRequest) -> Result<pb::AccelReply, Status> {
     let status = context.reconcile.status();
-    let on =
-        status.endpoints.values().filter(|e| e.not_accelerated.is_empty() && e.state == State::Ready).count();
-    let summary = Some(super::status::summary(context, on, status.endpoints.len().saturating_sub(on)));
+    let summary = Some(super::status::summary(context, &status));
     let Some(pair) = request.explain else {
         return Ok(pb::AccelReply { summary, endpoints: list(context), pairs: Vec::new() });
     };

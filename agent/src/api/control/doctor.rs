@@ -152,10 +152,10 @@ fn vswitchd(context: &Context) -> pb::Check {
         Connection::Connected { .. } => None,
     });
     let down: Vec<_> = down.collect();
-    if let Some(first) = down.iter().min().filter(|_| down.len() == connections.len()) {
+    if let Some(last) = down.iter().max().filter(|_| down.len() == connections.len()) {
         let what = "no bridge of this agent answers";
         let mend = "is it running? systemctl status openvswitch-switch (or ovs-vswitchd), and its log";
-        return pb::Check { since_unix_ns: ago(first.elapsed()), ..bad(name, pb::Outcome::Fail, what, mend) };
+        return pb::Check { since_unix_ns: ago(last.elapsed()), ..bad(name, pb::Outcome::Fail, what, mend) };
     }
     if ovs.next_cfg > ovs.cur_cfg {
         let what = format!("it has carried out configuration {} of {}", ovs.cur_cfg, ovs.next_cfg);

@@ -10,7 +10,7 @@ use crate::clock::boottime;
 use crate::dataplane::flows::Connection;
 use crate::dataplane::ports::State as DatabaseState;
 use crate::health::Life;
-use crate::model::{Stage, State};
+use crate::model::{Stage, State, Status};
 use crate::report::chain;
 
 pub(super) async fn reply(context: &Context) -> pb::StatusReply {
@@ -32,7 +32,6 @@ fn glance(context: &Context) -> pb::StatusReply {
             State::Failed { .. } => tally.failed += 1,
         }
     }
-    let accelerated = status.endpoints.values().filter(|e| e.not_accelerated.is_empty()).count();
     let life = context.readiness.life();
     let hook = status.endpoints.values().find_map(|e| e.attached);
     pb::StatusReply {
@@ -61,7 +60,7 @@ fn glance(context: &Context) -> pb::StatusReply {
             layout: context.bpf.layout(),
             error: status.faults.get("bpf").map(|fault| fault.why.clone()).unwrap_or_default(),
         }),
-        accel: Some(summary(context, accelerated, status.endpoints.len() - accelerated)),
+        accel: Some(summary(context, &status)),
         ovsdb: Some(pb::Connection {
             up: ovs.is_current(),
             target: format!("unix:{}", context.config.ovs.db.display()),
@@ -83,14 +82,18 @@ pub(super) fn ago(elapsed: Duration) -> i64 {
     moment(Some(boottime().saturating_sub(elapsed)))
 }
 
-pub(super) fn summary(context: &Context, on: usize, off: usize) -> pb::AccelSummary {
+/// Of the endpoints that are not on their way out, one that is not ready goes nowhere yet.
+pub(super) fn summary(context: &Context, status: &Status) -> pb::AccelSummary {
+    let staying = status.endpoints.values().filter(|e| !matches!(e.state, State::Removing { .. }));
+    let (on, off): (Vec<_>, Vec<_>) =
+        staying.partition(|e| e.state == State::Ready && e.not_accelerated.is_empty());
     let left = context.bpf.lease_left();
     pb::AccelSummary {
         enabled: context.config.accel.enabled,
         leased: left > Duration::ZERO,
         lease_left_ms: super::convert::millis(left),
-        on: u32::try_from(on).unwrap_or(u32::MAX),
-        off: u32::try_from(off).unwrap_or(u32::MAX),
+        on: u32::try_from(on.len()).unwrap_or(u32::MAX),
+        off: u32::try_from(off.len()).unwrap_or(u32::MAX),
     }
 }
 

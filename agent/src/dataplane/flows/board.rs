@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::channel::Features;
+use super::counts::Counts;
 use super::request::Request;
 use super::{ConnectError, Connection, Connections, Disturbances};
 use crate::limits;
@@ -32,6 +33,7 @@ pub(super) struct Board {
     disturbances: watch::Sender<Disturbances>,
     /// Of the last connection that was made.
     epoch: AtomicU64,
+    counts: Counts,
 }
 
 impl Board {
@@ -39,7 +41,7 @@ impl Board {
         let (states, _) = watch::channel(Connections::default());
         let (doors, _) = watch::channel(Doors::default());
         let (disturbances, _) = watch::channel(Disturbances::default());
-        Self { states, doors, disturbances, epoch: AtomicU64::new(0) }
+        Self { states, doors, disturbances, epoch: AtomicU64::new(0), counts: Counts::default() }
     }
 
     pub(super) fn states(&self) -> watch::Receiver<Connections> {
@@ -52,6 +54,10 @@ impl Board {
 
     pub(super) fn disturbances(&self) -> watch::Receiver<Disturbances> {
         self.disturbances.subscribe()
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts.clone()
     }
 
     /// A bridge has become wanted.

@@ -30,7 +30,7 @@ pub(super) async fn serve(bridge: String, path: PathBuf, board: Arc<Board>) {
                 let born = Instant::now();
                 let requests = board.up(&bridge, &features);
                 tracing::info!(%bridge, datapath_id = %format_args!("{:016x}", features.datapath_id), "connected to bridge");
-                let session = Session::new(bridge.clone(), born);
+                let session = Session::new(bridge.clone(), board.counts(), born);
                 let error = session::run(session, channel, requests, || board.disturb(&bridge)).await;
                 tracing::warn!(%bridge, error = &error as &dyn std::error::Error, "lost connection to bridge");
                 if born.elapsed() > limits::RECONNECT_LAST {

@@ -14,6 +14,7 @@ use openflow::{
 };
 use tokio::sync::oneshot;
 
+use super::counts::Counts;
 use super::session::Progress;
 use super::wire::{Outbox, reason};
 use super::{DumpScope, SwitchError};
@@ -40,6 +41,8 @@ pub(super) trait Filter {
     const WHAT: &'static str;
     /// Appends the entries of one part that are wanted; says how many bytes of memory they take.
     fn read(&self, part: &MultipartBody<'_>, kept: &mut Vec<Self::Entry>) -> Result<usize, DecodeError>;
+    /// Sees all that was kept, in the order of the replies and before who asked.
+    fn complete(&self, _bridge: &str, _kept: &[Self::Entry]) {}
 }
 
 /// Replies under way to one or more requests.
@@ -67,7 +70,7 @@ impl Collect<FlowFilter> {
         out: &mut Outbox,
     ) -> (u32, Self) {
         let mut requests = 0;
-        for query in filter.0.queries() {
+        for query in filter.scope.queries() {
             out.multipart(xid + requests, &MultipartRequest::Flow(query));
             requests += 1;
         }
@@ -128,6 +131,7 @@ impl<F: Filter> Collect<F> {
             return Progress::Open;
         }
         let kept = std::mem::take(&mut self.kept);
+        self.filter.complete(&self.bridge, &kept);
         self.answer(Ok(kept))
     }
 
@@ -200,9 +204,12 @@ fn is_normal(instructions: InstructionsRef<'_>) -> bool {
 /// The bits of a cookie that make it one of ours: all but kind and slot.
 const COOKIE_MARK: u64 = 0xffff_ff00_0000_0000;
 
-/// Keeps the flows of a scope.
+/// Keeps the flows of a scope, and has them counted.
 #[derive(Debug)]
-pub(super) struct FlowFilter(pub(super) DumpScope);
+pub(super) struct FlowFilter {
+    pub(super) scope: DumpScope,
+    pub(super) counts: Counts,
+}
 
 impl Filter for FlowFilter {
     type Entry = FlowEntry;
@@ -213,13 +220,17 @@ impl Filter for FlowFilter {
         let mut bytes = 0;
         for flow in flows.clone() {
             let flow = flow?;
-            if self.0.keeps(flow.table, flow.priority, flow.cookie) || self.0.learns(&flow, kept) {
+            if self.scope.keeps(flow.table, flow.priority, flow.cookie) || self.scope.learns(&flow, kept) {
                 let (fields, instructions) = (flow.matching.as_ref(), flow.instructions());
                 bytes += size_of::<FlowEntry>() + fields.as_bytes().len() + instructions.as_bytes().len();
                 kept.push(flow.to_entry());
             }
         }
         Ok(bytes)
+    }
+
+    fn complete(&self, bridge: &str, kept: &[FlowEntry]) {
+        self.counts.observe(bridge, kept);
     }
 }
 

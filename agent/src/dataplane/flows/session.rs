@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::bundle::Bundle;
 use super::channel::{Channel, READ_BYTES};
 use super::collect::{Collect, FlowFilter, PortFilter};
+use super::counts::Counts;
 use super::monitor::{Monitor, News};
 use super::request::{Request, Work};
 use super::wire::{Outbox, reason};
@@ -103,6 +104,8 @@ pub(super) async fn run(
 #[derive(Debug)]
 pub(super) struct Session {
     bridge: Arc<str>,
+    /// Told of every dump in the order of the switch's replies; who asked for one may wake later than who asked next.
+    counts: Counts,
     /// The flow monitor. It is asked for ahead of the first read of the guard's flows, so no change can
     /// fall between the two.
     monitor: Option<Monitor>,
@@ -140,9 +143,10 @@ enum Talk {
 
 impl Session {
     /// A connection whose handshake is over.
-    pub(super) fn new(bridge: Arc<str>, now: Instant) -> Self {
+    pub(super) fn new(bridge: Arc<str>, counts: Counts, now: Instant) -> Self {
         Self {
             bridge,
+            counts,
             monitor: None,
             out: Outbox::default(),
             flights: BTreeMap::new(),
@@ -202,8 +206,8 @@ impl Session {
                 }
             }
             Work::Dump { scope, reply } => {
-                let (count, dump) =
-                    Collect::flows(self.bridge.clone(), xid, FlowFilter(scope), reply, &mut self.out);
+                let filter = FlowFilter { scope, counts: self.counts.clone() };
+                let (count, dump) = Collect::flows(self.bridge.clone(), xid, filter, reply, &mut self.out);
                 (count, Talk::Flows(dump))
             }
             Work::Ports { reply } => {

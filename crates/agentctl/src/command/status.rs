@@ -1,4 +1,5 @@
-//! `status`: the agent, its bridges and its stages at a glance, and what is out of order; exit status 1 if a check fails.
+//! `status`: the agent, its bridges and its stages at a glance, and what is out of order; exit status 1 if a check fails or the
+//! agent is not ready.
 
 mod printed;
 

@@ -142,16 +142,18 @@ fn many_at_once(
         let pods: Vec<_> = (0..size).map(|number| silent(lab, &format!("b{burst}n{number}"))).collect();
         let (answers, took) = floor.until_numbered(size, || at_once(&pods, Pod::add))?;
         numbered.extend(took.map(millis));
-        let (good, bad): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.exit == Some(0));
+        let bad: Vec<_> = answers.iter().filter(|answer| answer.exit != Some(0)).collect();
         if let Some(first) = bad.first() {
             tell(&format!("{} of {size} ADDs failed, the first: {}", bad.len(), first.complaint()));
         }
-        each.extend(good.iter().map(|answer| millis(answer.took)));
+        each.extend(answers.iter().map(|answer| millis(answer.took)));
         #[expect(clippy::cast_precision_loss, reason = "at most a hundred")]
         failures.push(bad.len() as f64);
         let began = Instant::now();
-        at_once(&pods, Pod::del);
+        let answers = at_once(&pods, Pod::del);
         dels.push(millis(began.elapsed()));
+        // That of an ADD that failed must succeed too.
+        answers.iter().try_for_each(|answer| good(answer).map(drop))?;
     }
     let floor_name = format!("floor of {size} at once, {ports} ports");
     let row = |line: String, samples| {

@@ -103,6 +103,6 @@ async fn a_restart_is_waited_for_and_the_next_outage_is_another_one() {
         }
     };
     // The restarts go first at every turn: a machine that is late is late for both.
-    let ((), given_up) = tokio::join!(restarts, given_up(&ovs, &switches));
+    let ((), given_up) = tokio::join!(biased; restarts, given_up(&ovs, &switches));
     assert_eq!(given_up, None);
 }

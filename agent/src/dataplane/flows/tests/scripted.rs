@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::channel::Channel;
+use super::super::counts::Counts;
 use super::super::request::{Request, Work};
 use super::super::session::Session;
 use super::super::{ConnectError, DumpScope, SwitchError};
@@ -279,7 +280,7 @@ type Answer<T> = oneshot::Receiver<Result<T, SwitchError>>;
 impl Script {
     fn new() -> Self {
         let now = Instant::now();
-        Self { session: Session::new("br0".into(), now), now }
+        Self { session: Session::new("br0".into(), Counts::default(), now), now }
     }
 
     /// Asks for two flows.

@@ -17,12 +17,15 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use e2e::Netns;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_timerslack;
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::unistd::Pid;
 
 use super::paths::Path;
 
 /// An answer that takes longer is lost, and with it the run.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(SILENCE_SECONDS.cast_unsigned());
+const SILENCE_SECONDS: i64 = 5;
 /// One request of the paced load is due so long after the other: a tenth of what the slowest path manages.
 const PACE: Duration = Duration::from_millis(1);
 /// The share of a round that warms up.
@@ -135,6 +138,8 @@ impl Flow {
         let there = path.there().enter(|| {
             TcpListener::bind((path.there_ip, 0)).with_context(|| format!("listening on {}", path.there_ip))
         })?;
+        // Of accept(2) too.
+        setsockopt(&there, sockopt::ReceiveTimeout, &TimeVal::seconds(SILENCE_SECONDS))?;
         Ok(Self::Tcp { there })
     }
 
