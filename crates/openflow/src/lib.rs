@@ -48,8 +48,8 @@
 //! know are kept raw and print in hexadecimal. Open vSwitch refuses most of them: [`Message::decode_strict`] does so, too,
 //! and [`frame_error`] names the error that it would answer.
 //!
-//! **Ports have names** in text if somebody says which: [`PortNames`] for reading ([`FlowText::parse_named`]) and for
-//! printing ([`Named`]), as `ovs-ofctl --names` does.
+//! **Ports have names** in text if somebody says which: [`PortNames`] for reading ([`FlowText::parse_named`],
+//! [`message::group::GroupMod::parse_named`]) and for printing ([`Named`]), as `ovs-ofctl --names` does.
 //!
 //! **Where to add things.** A field is one row of `field/table.rs`; an error is one row of `error_code/table.rs`;
 //! an action is a variant of [`Action`] with one arm each in `action/read.rs` or `action/nicira.rs`,

@@ -15,6 +15,7 @@ use crate::message::group::{
 use crate::oxm::write_field;
 use crate::text::action_in;
 use crate::text::lexer::{Pair, Pairs};
+use crate::text::ports::PortNames;
 use crate::text::value_in::Source;
 use crate::types::Version;
 use crate::writer::Writer;
@@ -22,7 +23,20 @@ use crate::writer::Writer;
 impl GroupMod {
     /// Reads what `ovs-ofctl -O version add-group` (or the word for another command) takes.
     pub fn parse(text: &str, command: GroupCommand, version: Version) -> Result<Self, ParseError> {
-        let source = Source::new(text);
+        Self::read_text(Source::new(text), command, version)
+    }
+
+    /// The same where ports have names.
+    pub fn parse_named(
+        text: &str,
+        command: GroupCommand,
+        version: Version,
+        ports: &PortNames,
+    ) -> Result<Self, ParseError> {
+        Self::read_text(Source::named(text, ports), command, version)
+    }
+
+    fn read_text(source: Source<'_>, command: GroupCommand, version: Version) -> Result<Self, ParseError> {
         let mut reader = GroupText {
             source,
             version,
@@ -38,7 +52,7 @@ impl GroupMod {
             has_id: false,
         };
         let mut in_bucket = false;
-        for pair in Pairs::new(text) {
+        for pair in Pairs::new(source.text()) {
             if pair.key == "bucket" {
                 reader.begin_bucket();
                 in_bucket = true;

@@ -1,9 +1,9 @@
 //! Groups and meters from text: the bytes that `ovs-ofctl` sends.
 
 use bytes::BytesMut;
-use openflow::Version;
 use openflow::message::group::{GroupCommand, GroupMod};
 use openflow::message::meter::{MeterCommand, MeterMod};
+use openflow::{FrameText, Named, OfPort, PortNames, Version};
 
 use crate::{hex, lines, ovs};
 
@@ -48,6 +48,23 @@ fn groups_and_meters_are_the_bytes_that_ovs_ofctl_sends() {
         check(version, include_str!("groups.txt"));
     }
     check(Version::V15, include_str!("groups15.txt"));
+}
+
+#[test]
+fn ports_of_groups_have_names_both_ways() {
+    let ports: PortNames = [(OfPort(1), "p1"), (OfPort(2), "veth-a")].into_iter().collect();
+    let head = "group_id=1,type=ff";
+    let read = |text| GroupMod::parse_named(text, GroupCommand::Add, Version::V15, &ports).unwrap();
+    let named =
+        read("group_id=1,type=ff,bucket=watch_port:p1,p1,bucket=watch_port:veth-a,actions=output:veth-a");
+    let numbered = "group_id=1,type=ff,bucket=watch_port:1,output:1,bucket=watch_port:2,actions=output:2";
+    assert_eq!(named, GroupMod::parse(numbered, GroupCommand::Add, Version::V15).unwrap());
+    let mut buf = BytesMut::new();
+    named.encode(Version::V15, 7, &mut buf).unwrap();
+    let first = "bucket=bucket_id:0,watch_port:p1,actions=output:p1";
+    let second = "bucket=bucket_id:1,watch_port:\"veth-a\",actions=output:\"veth-a\"";
+    let printed = format!("OFPT_GROUP_MOD (OF1.5) (xid=0x7):\n ADD {head},{first},{second}\n");
+    assert_eq!(Named(&FrameText(&buf), &ports).to_string(), printed);
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Parser<'_> {
             return self.put(pair, w, Action::OutputTrunc { port, max_len });
         }
         let text = self.argument(pair)?;
-        if let Ok(port) = text.parse::<OfPort>() {
+        if let Some(port) = self.source.try_port(text) {
             return self.put(pair, w, Action::output(port));
         }
         let source = self.source.subfield(text)?;
