@@ -81,7 +81,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     make_private(&config.run_dir)?;
     make_private(&config.bpf_dir).context("setting up eBPF: is a bpffs mounted there?")?;
     let _locks = health::lock(&config.run_dir, &config.bpf_dir).await?;
-    let boot_id = boot_id()?;
+    let proc_root = proc_root();
+    let boot_id = boot_id(&proc_root)?;
     let stop = CancellationToken::new();
     let readiness = Readiness::default();
     let events = Events::default();
@@ -92,7 +93,6 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let (store, store_handle) = Store::open(ledger, config.max_endpoints, crate::clock::boottime)?;
     tasks.spawn(named("store", store::run(store)));
 
-    let proc_root = proc_root();
     let (links, veths) = connect_links(&mut tasks, proc_root.clone()).await?;
 
     let database = ovsdb::Endpoint::unix(&config.ovs.db);
@@ -185,9 +185,10 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     outcome
 }
 
-/// Names this boot of the kernel.
-fn boot_id() -> anyhow::Result<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("reading the boot id")?;
+/// Names this boot of the node.
+fn boot_id(proc: &ProcRoot) -> anyhow::Result<String> {
+    let path = proc.join("sys/kernel/random/boot_id");
+    let id = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     Ok(id.trim().to_owned())
 }
 
