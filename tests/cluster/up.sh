@@ -9,36 +9,21 @@
 # Needs: root, bash, iproute2, util-linux, openssl, openvswitch-switch; a kernel with overlayfs, veth, bridge.
 # CLUSTER_STATE (default /tmp/underpass-cluster; not below /etc, /opt, /var), CLUSTER_NODES (2),
 # CLUSTER_IMAGES="a.tar b.tar" (OCI archives to import on every node), CLUSTER_BIN (default: what build.sh prints)
-# Leaves: $CLUSTER_STATE/{kubectl,helm,in} wrappers, $CLUSTER_STATE/admin.conf. Ends an older cluster of that state first.
-set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-S=${CLUSTER_STATE:-/tmp/underpass-cluster}; N=${CLUSTER_NODES:-2}
+# Leaves: $CLUSTER_STATE/{kubectl,helm,in} wrappers, $CLUSTER_STATE/admin.conf, $CLUSTER_STATE/CELL/start-NAME for each
+# service: runs it anew. Ends an older cluster of that state first.
+. "$(dirname "$0")/common.sh"
 case $S in /etc/*|/opt/*|/var/*) echo "CLUSTER_STATE must not lie below /etc, /opt or /var" >&2; exit 2;; esac
-T0=${EPOCHREALTIME/./}; say() { local d=$(( ${EPOCHREALTIME/./} - T0 )); printf '%4d.%02d s  %s\n' $((d/1000000)) $((d/10000%100)) "$*" >&2; }
-B=${CLUSTER_BIN:-$("$here/build.sh")}
+N=${CLUSTER_NODES:-2} B=${CLUSTER_BIN:-$("$here/build.sh")}
 export PATH=$B:$PATH
 "$here/down.sh"
 mkdir -p "$S"/{pki,log,img}; chmod 700 "$S"
-FAB=10.77.0 SVC=10.96.0 POD=10.244 POD6=fd00:244:
-id=$(printf %s "$S" | cksum | cut -c1-6)           # tells two clusters on one machine apart; in interface and cgroup names
+SVC=10.96.0 POD=10.244 POD6=fd00:244:
 CG=/underpass-cluster-$id
-until_ok() {  # SECONDS WHAT CMD...: polls
-  local end=$((SECONDS+$1)) what=$2; shift 2
-  until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $end ] || { echo "time-out: $what" >&2; return 1; }; sleep 0.1
-  done; say "$what"
-}
 # kubelets write these; down.sh puts the old values back
 for k in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes; do
   echo "$k=$(sysctl -n $k)"; done > "$S/sysctl.saved"
 
 # --- cells ------------------------------------------------------------------------------------------
-cell() {  # NAME: leaves the pid (as this machine counts) in $S/NAME/pid
-  mkdir -p "$S/$1"; rm -f "$S/$1/ready"
-  setsid unshare --net --uts --ipc --mount --pid --fork bash "$here/cell.sh" "$1" "$S/$1" </dev/null >"$S/log/$1.cell.log" 2>&1 9>&- &
-  local u=$!; until_ok 20 "cell $1" test -e "$S/$1/ready" || { cat "$S/log/$1.cell.log" >&2; return 1; }
-  local p; p=$(cat /proc/$u/task/$u/children); echo "${p% }" > "$S/$1/pid"
-}
 cat > "$S/in" <<X
 #!/bin/sh
 # in CELL CMD...: runs CMD inside the cell (all of its namespaces); in -n CELL CMD...: only its network
@@ -52,10 +37,6 @@ export KUBECONFIG=$S/admin.conf HELM_CACHE_HOME=$S/helm-home HELM_CONFIG_HOME=$S
 exec nsenter -t \$(cat "$S/cp/pid") -n "$B/$t" "\$@"
 X
 done; chmod +x "$S"/{in,kubectl,helm}
-spawn() {  # CELL NAME CMD...: a service in a cell, log in $S/log
-  local c=$1 n=$2; shift 2
-  setsid "$S/in" "$c" "$@" </dev/null >"$S/log/$c.$n.log" 2>&1 9>&- &
-}
 switch() {  # CELL PORT...: an Open vSwitch in the cell, and its bridge br1 with these ports
   local c=$1 ovs=$S/$1/ovs; shift; mkdir -p "$ovs"
   "$S/in" "$c" sh -ec "mkdir -p /run/openvswitch; ovsdb-tool create $ovs/conf.db /usr/share/openvswitch/vswitch.ovsschema"
@@ -70,17 +51,7 @@ cell cp
 "$S/in" cp sh -c "ip link add br0 type bridge && ip addr add $FAB.1/24 dev br0 && ip link set br0 up && ip addr add $SVC.1/32 dev lo"
 for i in $(seq "$N"); do
   cell "node$i"
-  ip link add "c$i-$id" type veth peer name "e$i-$id"                  # both ends leave this machine's namespace at once
-  ip link set "c$i-$id" netns "$(cat "$S/cp/pid")"; ip link set "e$i-$id" netns "$(cat "$S/node$i/pid")"
-  "$S/in" cp sh -c "ip link set c$i-$id name node$i master br0 up"
-  # eth0 = the node's NIC. The default route leads to the control plane, which owns $SVC.1 (the kubernetes
-  # Service) itself: in-cluster clients reach the API without kube-proxy.
-  "$S/in" "node$i" sh -c "ip link set e$i-$id name eth0 && ip addr add $FAB.$((10+i))/24 dev eth0 && ip link set eth0 up && ip route add default via $FAB.1"
-  # eth1 = a NIC without an address: the uplink into the underlay
-  ip link add "c$i-$id" type veth peer name "e$i-$id"
-  ip link set "c$i-$id" netns "$(cat "$S/cp/pid")"; ip link set "e$i-$id" netns "$(cat "$S/node$i/pid")"
-  "$S/in" cp sh -c "ip link set c$i-$id name up$i up"
-  "$S/in" "node$i" sh -c "ip link set e$i-$id name eth1 && ip link set eth1 up"
+  wire "$i"
 done
 say "cells and links"
 switch cp $(seq -f up%g "$N")
@@ -125,12 +96,20 @@ cd "$here"; say "certificates"
 spawn cp etcd etcd --data-dir=/run/etcd --unsafe-no-fsync --listen-client-urls=http://127.0.0.1:2379 --advertise-client-urls=http://127.0.0.1:2379 \
   --listen-peer-urls=http://127.0.0.1:2380 --initial-advertise-peer-urls=http://127.0.0.1:2380 --initial-cluster=default=http://127.0.0.1:2380 --log-level=warn
 P=$S/pki
+# every request of the agents, and of nobody else
+cat > "$S/audit.yaml" <<X
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata, users: ["system:serviceaccount:kube-system:underpass"]}, {level: None}]
+X
 # port 443, so that the Service address $SVC.1:443 is this very socket
 spawn cp apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 --advertise-address=$FAB.1 --bind-address=0.0.0.0 --secure-port=443 \
   --service-cluster-ip-range=$SVC.0/16 --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
   --client-ca-file=$P/ca.crt --tls-cert-file=$P/apiserver.crt --tls-private-key-file=$P/apiserver.key \
   --kubelet-certificate-authority=$P/ca.crt --kubelet-client-certificate=$P/kubelet-client.crt --kubelet-client-key=$P/kubelet-client.key \
   --kubelet-preferred-address-types=InternalIP --enable-aggregator-routing=true \
+  --audit-policy-file="$S/audit.yaml" --audit-log-path="$S/log/audit.log" \
   --service-account-issuer=https://kubernetes.default.svc --service-account-key-file=$P/sa.pub --service-account-signing-key-file=$P/sa.key
 # --- nodes: runtime and images while the API server starts -------------------------------------------
 idle="trap 'exit 0' TERM INT; while :; do sleep 3600 & wait; done"
@@ -159,7 +138,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 [plugins."io.containerd.internal.v1.opt"]
   path = "/var/lib/containerd/opt"
 X
-  for x in loopback host-local multus; do [ ! -x "$B/$x" ] || cp "$B/$x" "$D/opt/cni/bin/"; done
+  for x in loopback bridge host-local multus; do [ ! -x "$B/$x" ] || cp "$B/$x" "$D/opt/cni/bin/"; done
   switch "node$i" eth1
   spawn "node$i" containerd containerd --config "$D/containerd.toml" --log-level info
   # the kubelet wants its cgroup root to be there, in every hierarchy

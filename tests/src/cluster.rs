@@ -6,6 +6,8 @@
 //!
 //! Owns everything below its directory. One at a time: stories that bring one up run one after another.
 
+mod facts;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,7 +29,7 @@ const UP_DEADLINE: &str = "240";
 const DOWN_DEADLINE: &str = "180";
 
 /// One `kubectl` or `helm`; where they wait for something they have a shorter deadline of their own.
-const COMMAND_DEADLINE: &str = "150";
+const COMMAND_DEADLINE: &str = "330";
 
 /// Pods that are asked for are Running: pulled from nowhere, but on a loaded machine.
 const PODS_DEADLINE: Duration = Duration::from_mins(2);
@@ -137,6 +139,11 @@ impl Cluster {
         text(&self.scripts.join(name))
     }
 
+    /// The path of `kubectl`, `helm`, or `in`, which runs a command inside a node.
+    pub fn program(&self, name: &str) -> String {
+        text(&self.state.join(name))
+    }
+
     /// A command in a pod's only container; the answer, or what it failed with.
     pub fn exec(&self, pod: &str, words: &[&str]) -> Result<String> {
         self.try_run("kubectl", &[&["exec", pod, "--"], words].concat())
@@ -153,6 +160,52 @@ impl Cluster {
         let pids = self.must("in", &[node, "busybox", "pidof", name]);
         let pid = pids.split_whitespace().next().expect("pidof succeeds only if there is one");
         self.must("in", &[node, "kill", signal, pid]);
+    }
+
+    /// Ends a service of a node without a word, and starts it again.
+    #[track_caller]
+    pub fn restart(&self, node: &str, service: &str) {
+        self.signal(node, service, "-KILL");
+        eventually(PODS_DEADLINE, &format!("{service} is gone"), || {
+            let found = self.on(node, &["busybox", "pidof", service]);
+            found.map_or(Ok(()), |pids| bail!("pid {pids}"))
+        });
+        self.must(&format!("{node}/start-{service}"), &[]);
+    }
+
+    /// Takes the power from a node, and gives it back: what it had in memory is gone, and it has another boot id.
+    #[track_caller]
+    pub fn reboot(&self, node: &str) {
+        let mut script = Command::new("timeout");
+        script.arg(COMMAND_DEADLINE).arg(self.scripts.join("reboot.sh")).arg(node.trim_start_matches("node"));
+        self.run(script).unwrap_or_else(|error| panic!("{node} does not come back: {error:#}"));
+    }
+
+    /// Waits until `count` pods of a Deployment are ready, without asking again and again.
+    #[track_caller]
+    pub fn ready(&self, deployment: &str, count: usize) {
+        let ready = format!("--for=jsonpath={{.status.readyReplicas}}={count}");
+        self.kubectl(&["wait", &ready, &format!("deployment/{deployment}"), "--timeout=300s"]);
+    }
+
+    /// The verbs and objects of the agents' requests to the API server so far, watches left out.
+    pub fn requests(&self) -> Result<Vec<String>> {
+        let audit = fs::read_to_string(self.state.join("log/audit.log")).context("the API server's audit")?;
+        let mut requests = Vec::new();
+        for line in audit.lines() {
+            let event: Value = serde_json::from_str(line).context("the API server's audit")?;
+            if event["verb"] != "watch" {
+                requests.push(format!("{} {}", event["verb"], event["requestURI"]));
+            }
+        }
+        Ok(requests)
+    }
+
+    /// Resident memory of a node's agent, in kB.
+    pub fn agent_memory(&self, node: &str) -> Result<u64> {
+        let status = self.on(node, &["sh", "-c", "cat /proc/$(busybox pidof underpass-agent)/status"])?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// The plugin as the runtime of a node calls it, with the node's own configuration: for when no API server can ask.

@@ -24,8 +24,8 @@ const PARTS_DEADLINE: Duration = Duration::from_mins(90);
 const IMAGE: &str = "localhost/underpass:cluster";
 
 /// Where the stories find parts and image.
-const PARTS_VARIABLE: &str = "CLUSTER_BIN";
-const IMAGE_VARIABLE: &str = "CLUSTER_IMAGE";
+pub(crate) const PARTS_VARIABLE: &str = "CLUSTER_BIN";
+pub(crate) const IMAGE_VARIABLE: &str = "CLUSTER_IMAGE";
 
 /// Runs the stories whose name contains `filter`.
 pub(crate) fn stories(steps: &mut Steps, filter: Option<&str>) -> Result<()> {
@@ -35,9 +35,7 @@ pub(crate) fn stories(steps: &mut Steps, filter: Option<&str>) -> Result<()> {
         Ok(Ok(()).into())
     })?;
     steps.step("image", |work| {
-        let out = places::target()?.join("underpass-cluster.tar");
-        image::make(work, IMAGE, &out)?;
-        archive = Some(out);
+        archive = Some(make_image(work)?);
         Ok(Ok(()).into())
     })?;
     let (Some(parts), Some(archive)) = (parts, archive) else { return Ok(()) };
@@ -50,13 +48,21 @@ pub(crate) fn stories(steps: &mut Steps, filter: Option<&str>) -> Result<()> {
     })?;
     steps.step("stories on a cluster", |work| {
         // Each brings a cluster of its own up, and two at once would only wait for each other.
-        let tests = cargo(&shell, &["test", "-p", "e2e", "--features", "cluster", "--test", "cluster"])
+        let words = ["test", "-p", "e2e", "--features", "cluster", "--no-fail-fast", "--test", "cluster*"];
+        let tests = cargo(&shell, &words)
             .args(filter)
             .args(["--", "--test-threads=1"])
             .env(PARTS_VARIABLE, &parts)
             .env(IMAGE_VARIABLE, &archive);
         check::tests(work, tests)
     })
+}
+
+/// Makes the image that the nodes get; gives the archive.
+pub(crate) fn make_image(work: &Work) -> Result<PathBuf> {
+    let out = places::target()?.join("underpass-cluster.tar");
+    image::make(work, IMAGE, &out)?;
+    Ok(out)
 }
 
 /// Builds what is missing of the parts; gives their directory.
