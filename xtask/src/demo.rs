@@ -8,9 +8,12 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xshell::Shell;
 
-use crate::build::{self, Profile};
+use crate::build::{self, BUILD_DEADLINE, Profile, cargo};
+use crate::cluster;
 use crate::places;
+use crate::process;
 use crate::progress::Work;
 use crate::setup::{self, Scope, kernels};
 use crate::test::{BIN_DIR_VARIABLE, DATAPATH_VARIABLE, KERNEL_DATAPATH, USERSPACE_DATAPATH, require_root};
@@ -19,7 +22,7 @@ use crate::vm::{Guest, Outcome};
 /// The demo takes 20 s on a machine.
 const GUEST_DEADLINE: Duration = Duration::from_mins(5);
 
-/// Shows Underpass at work in network namespaces, without Kubernetes
+/// Shows Underpass at work, in network namespaces or on a Kubernetes cluster
 ///
 /// Pods talk, spoof, collide and lose their gateway; the exit status says whether all went as it
 /// should. Needs root; leaves nothing behind.
@@ -31,11 +34,17 @@ pub(crate) struct Args {
     /// On the kernel datapath, in a virtual machine
     #[arg(long)]
     vm: bool,
+    /// On a Kubernetes cluster of real parts, which are built from Go modules (1.26 or newer) the first time
+    #[arg(long, conflicts_with = "vm")]
+    cluster: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     require_root("demo")?;
     setup::ensure(if args.vm { Scope::Vm } else { Scope::Lab })?;
+    if args.cluster {
+        return on_cluster(args.keep);
+    }
     let work = Work::begin("build");
     let binaries = build::product(&work, Profile::Debug, &["-p", "e2e", "--bin", "demo"])?;
     work.done();
@@ -49,6 +58,25 @@ fn here(binaries: &Path, keep: bool) -> Result<ExitCode> {
         .current_dir(places::root())
         .env(BIN_DIR_VARIABLE, binaries)
         .env(DATAPATH_VARIABLE, USERSPACE_DATAPATH)
+        .exec();
+    Err(failed).with_context(|| format!("cannot start {}", demo.display()))
+}
+
+fn on_cluster(keep: bool) -> Result<ExitCode> {
+    let work = Work::begin("parts of Kubernetes, image, demo");
+    let parts = cluster::build_parts(&work)?;
+    let image = cluster::make_image(&work)?;
+    let shell = Shell::new()?;
+    let build = cargo(&shell, &["build", "-p", "e2e", "--bin", "demo"]);
+    process::output_seen(build, BUILD_DEADLINE, |line| work.note(line))?;
+    work.done();
+    let demo = places::target()?.join("debug/demo");
+    let failed = Command::new(&demo)
+        .arg("--cluster")
+        .args(keep.then_some("--keep"))
+        .current_dir(places::root())
+        .env(cluster::PARTS_VARIABLE, parts)
+        .env(cluster::IMAGE_VARIABLE, image)
         .exec();
     Err(failed).with_context(|| format!("cannot start {}", demo.display()))
 }

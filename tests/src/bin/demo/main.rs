@@ -1,9 +1,11 @@
 //! The demo: the story of Underpass on one screen, told with the real binaries in a lab.
 //!
-//! `--keep` leaves the lab running with commands to try, until Ctrl-C. The exit status is 0 when every check held,
+//! `--cluster` tells it on a Kubernetes cluster of real parts, which xtask has built. `--keep` leaves it running with
+//! commands to try, until Ctrl-C. The exit status is 0 when every check held,
 //! 1 when one did not, 130 after Ctrl-C; in every case the lab is taken away. It runs the story and prints; what the
-//! story does stands in `story`, how it looks in `screen`.
+//! story does stands in `story` and `cluster`, how it looks in `screen`.
 
+mod cluster;
 mod screen;
 mod story;
 
@@ -25,20 +27,20 @@ const INTERRUPTED_STATUS: u8 = 130;
 /// A gateway's death is told within two seconds instead of seven; the rest are defaults.
 const CONFIG: &str = "[gateway]\ninterval = \"200ms\"\ntimeout = \"400ms\"";
 
-const USAGE: &str = "usage: demo [--keep]\n  --keep   leave it running, with commands to try, until Ctrl-C";
+const USAGE: &str = "usage: demo [--cluster] [--keep]\n  --cluster  on a Kubernetes cluster\n  --keep     leave it running, with commands to try, until Ctrl-C";
 
 fn main() -> ExitCode {
-    let keep = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        [flag] if flag == "--keep" => true,
-        _ => {
-            Screen::say(USAGE);
-            return ExitCode::from(2);
-        }
-    };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| !["--cluster", "--keep"].contains(&argument.as_str())) {
+        Screen::say(USAGE);
+        return ExitCode::from(2);
+    }
+    let [on_cluster, keep] =
+        ["--cluster", "--keep"].map(|flag| arguments.iter().any(|argument| argument == flag));
     watch_for_ctrl_c();
+    let tell = if on_cluster { cluster::tell } else { tell };
     let told = catch_unwind(AssertUnwindSafe(|| tell(keep)));
-    let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+    let interrupted = interrupted();
     match told {
         _ if interrupted && !keep => {
             Screen::say("\nInterrupted; the lab is taken away.");
@@ -54,24 +56,33 @@ fn main() -> ExitCode {
     }
 }
 
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Until Ctrl-C.
+fn stay() {
+    while !interrupted() {
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Tells the story; true when every check held.
 fn tell(keep: bool) -> bool {
     let lab = Lab::draw().bridge("br1").gateway("10.0.0.1/24", "fd00::1/64").config(CONFIG).agent().build();
-    let mut screen = Screen::begin(&lab);
+    let mut screen = Screen::begin_lab(&lab);
     let cast = story::cast(&lab, &mut screen);
     for step in story::STEPS {
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if interrupted() {
             break;
         }
         step(&cast, &mut screen);
     }
     // The pods' handles go before the lab can.
     drop(cast);
-    if keep && !INTERRUPTED.load(Ordering::Relaxed) {
+    if keep && !interrupted() {
         Screen::things_to_try(&lab);
-        while !INTERRUPTED.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(50));
-        }
+        stay();
     }
     screen.check("Everything is taken away again", || {
         catch_unwind(AssertUnwindSafe(|| lab.finish())).map_or_else(

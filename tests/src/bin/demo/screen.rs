@@ -14,15 +14,20 @@ pub(crate) struct Screen {
 
 impl Screen {
     /// Says what this is.
-    pub(crate) fn begin(lab: &Lab) -> Self {
+    pub(crate) fn begin(headline: &str) -> Self {
+        Self::say(headline);
+        Self { began: Instant::now(), held: 0, failed: Vec::new() }
+    }
+
+    /// [`Self::begin`] with what a lab is.
+    pub(crate) fn begin_lab(lab: &Lab) -> Self {
         let status = lab.agent().status().unwrap_or_default();
         let datapath = match lab.datapath() {
             Datapath::Userspace => "userspace datapath: OpenFlow is the wall, eBPF watches",
             Datapath::Kernel => "kernel datapath: eBPF is the wall, OpenFlow the second one",
         };
         let (version, kernel, ovs) = (status.version, status.kernel, status.ovs_version);
-        Self::say(&format!("Underpass {version}   kernel {kernel}   Open vSwitch {ovs}\n{datapath}\n"));
-        Self { began: Instant::now(), held: 0, failed: Vec::new() }
+        Self::begin(&format!("Underpass {version}   kernel {kernel}   Open vSwitch {ovs}\n{datapath}\n"))
     }
 
     /// Prints a line. A reader who has gone away must not keep the lab from being taken away.
