@@ -36,6 +36,9 @@ pub async fn run(drops: Drops, store: StoreHandle, events: Events, stop: Cancell
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
+        if !is_offence(offence.reason) {
+            continue;
+        }
         let Some(seen) = windows.count(offence.slot, crate::clock::boottime()) else { continue };
         let intent = store.intent();
         let Some(entry) = intent.endpoints.values().find(|entry| entry.slot.index == offence.slot) else {
@@ -49,6 +52,11 @@ pub async fn run(drops: Drops, store: StoreHandle, events: Events, stop: Cancell
         );
         events.record(EventKind::GuardDrops, &entry.endpoint.id, text);
     }
+}
+
+/// A port that is not open yet stops what its pod's kernel says too early, such as router solicitations: our doing.
+fn is_offence(reason: u8) -> bool {
+    Reason::from_u8(reason) != Some(Reason::Closed)
 }
 
 /// One window for each slot that offends.
@@ -90,6 +98,12 @@ mod tests {
         let mut windows = Windows::default();
         let told = (0..100).filter_map(|n| windows.count(7, WINDOW * n / 4)).count();
         assert_eq!(told, 0);
+    }
+
+    #[test]
+    fn what_a_pod_says_before_its_port_is_open_is_no_offence() {
+        assert!(!is_offence(Reason::Closed as u8));
+        assert!(is_offence(Reason::Arp as u8));
     }
 
     #[test]
