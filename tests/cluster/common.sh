@@ -34,6 +34,7 @@ wire() {  # I: the two NICs of node I, each a cable into "cp"; both ends leave t
 }
 spawn() {  # CELL NAME CMD...: a service in a cell, log in $S/log; $S/CELL/start-NAME starts it again
   local c=$1 n=$2; shift 2
-  printf '#!/bin/bash\nsetsid %q %q %s </dev/null >>%q 2>&1 &\n' "$S/in" "$c" "$(printf '%q ' "$@")" "$S/log/$c.$n.log" > "$S/$c/start-$n"
+  # A child of the cell's first process: nsenter would stop and stay with a child that is stopped, and hold a dead one.
+  printf '#!/bin/bash\nexec %q %q setsid --fork %s </dev/null >>%q 2>&1\n' "$S/in" "$c" "$(printf '%q ' "$@")" "$S/log/$c.$n.log" > "$S/$c/start-$n"
   chmod +x "$S/$c/start-$n"; "$S/$c/start-$n" 9>&-
 }
