@@ -26,6 +26,9 @@ const MAX_FRAME: usize = 65_536 + 18;
 /// How long one receive blocks before the deadline is looked at again.
 const RECEIVE_SLICE: Duration = Duration::from_millis(20);
 
+/// Longer than an upcall takes on an emulated machine.
+const STRAGGLES_FOR: Duration = Duration::from_millis(700);
+
 /// A burst of a whole corpus fits without loss.
 const CAPTURE_BUFFER_BYTES: usize = 4 << 20;
 
@@ -94,6 +97,16 @@ impl Wire {
             }
         }
         bail!("the last frame did not arrive within {deadline:?}, after {} others", seen.len())
+    }
+
+    /// [`all_until`](Self::all_until) the marker, and what the marker has overtaken on its way.
+    ///
+    /// Open vSwitch keeps no order between frames that wait for an upcall: several handlers take them, and a
+    /// frame whose flow is known waits for none.
+    pub fn all_about(&self, deadline: Duration, marker: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let mut seen = self.all_until(deadline, |frame| frame == marker)?;
+        seen.extend(self.all_until_silence(STRAGGLES_FOR)?);
+        Ok(seen)
     }
 
     /// The first frame to arrive that `wanted` accepts; others are dropped.

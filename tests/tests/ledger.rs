@@ -62,7 +62,7 @@ fn assert_lies_die(lab: &Lab, pod: &Pod<'_>) {
     for frame in [&lie, &stolen, &marker] {
         pod.send_raw(frame);
     }
-    let arrived = seen.all_until(ARRIVES_WITHIN, |got| got == marker).expect("the marker");
+    let arrived = seen.all_about(ARRIVES_WITHIN, &marker).expect("the marker");
     assert!(!arrived.contains(&lie) && !arrived.contains(&stolen), "a lie of {} got through", pod.name());
 }
 

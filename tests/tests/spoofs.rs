@@ -44,9 +44,7 @@ fn fire(attacker: &Pod<'_>, victim: &Pod<'_>, frames: &[Hostile], wires: &[Wire]
     let everyone = Identity { mac: e2e::Mac([0xff; 6]), v4: Ipv4Addr::BROADCAST, ..to };
     let marker = udp(from, everyone, (MARKER_PORT, 9));
     out.send(&marker).expect("a marker");
-    let arrived = wires
-        .iter()
-        .flat_map(|wire| wire.all_until(ARRIVES_WITHIN, |got| got == marker).expect("the marker"));
+    let arrived = wires.iter().flat_map(|wire| wire.all_about(ARRIVES_WITHIN, &marker).expect("the marker"));
     let hostile = arrived.filter_map(|got| frames.iter().find(|one| one.frame == got));
     hostile.map(|one| one.pretends.to_owned()).collect()
 }
@@ -195,7 +193,7 @@ fn a_dhcp_client_may_ask_where_the_attachment_says_so() {
         pod.send_raw(&discover);
         let marker = udp(Identity::of(&pod), everyone, (MARKER_PORT, 9));
         pod.send_raw(&marker);
-        let seen = server.all_until(ARRIVES_WITHIN, |got| got == marker).expect("the marker");
+        let seen = server.all_about(ARRIVES_WITHIN, &marker).expect("the marker");
         assert_eq!(seen.contains(&discover), allowed, "dhcp: {allowed}");
         lab.finish();
     }
