@@ -63,17 +63,11 @@ pub(crate) fn unit_tests(steps: &mut Steps, filter: Option<&str>) -> Result<()> 
 /// Runs `cargo test ...`, showing all it prints.
 pub(crate) fn tests(work: &Work, command: Cmd<'_>) -> Result<Verdict> {
     let mut tally = Tally::default();
-    let succeeded = told(work, command, &mut tally)?;
-    Ok(tally.verdict(succeeded))
-}
-
-/// Runs tests, showing all they print and adding up their summaries; whether the command succeeded.
-pub(crate) fn told(work: &Work, command: Cmd<'_>, tally: &mut Tally) -> Result<bool> {
     let ended = process::lines(command, TESTS_DEADLINE, |line| {
         work.line(line);
         tally.read(line);
     })?;
-    Ok(ended.is_success())
+    Ok(tally.verdict(ended.is_success()))
 }
 
 /// Runs a command whose output matters only when it fails.

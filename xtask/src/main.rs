@@ -21,6 +21,7 @@ mod process;
 mod progress;
 mod setup;
 mod steps;
+mod stories;
 mod test;
 mod vm;
 

@@ -48,7 +48,19 @@ impl Tally {
         } else {
             None
         };
-        Verdict { tally: self, error: error.map(Error::msg) }
+        Verdict { error: error.map(Error::msg), ..Verdict::of(self) }
+    }
+
+    /// What a test run came to that did not come to its end.
+    pub(crate) fn broken(self, error: Error) -> Verdict {
+        Verdict { error: Some(error), ..Verdict::of(self) }
+    }
+
+    /// What a test run came to of whose failures these passed when they were run once more.
+    pub(crate) fn passes_after_all(self, shaky: Vec<String>) -> Verdict {
+        let passed = u32::try_from(shaky.len()).unwrap_or(u32::MAX).min(self.failed);
+        let tally = Self { passed: self.passed + passed, failed: self.failed - passed, ..self };
+        Verdict { shaky, ..tally.verdict(true) }
     }
 }
 
@@ -56,11 +68,19 @@ impl Tally {
 pub(crate) struct Verdict {
     pub tally: Tally,
     pub error: Option<Error>,
+    /// Tests that passed only when they were run once more; the tally has them as passed.
+    pub shaky: Vec<String>,
+}
+
+impl Verdict {
+    fn of(tally: Tally) -> Self {
+        Self { tally, error: None, shaky: Vec::new() }
+    }
 }
 
 impl From<Result<()>> for Verdict {
     fn from(result: Result<()>) -> Self {
-        Self { tally: Tally::default(), error: result.err() }
+        Self { error: result.err(), ..Self::of(Tally::default()) }
     }
 }
 
@@ -68,6 +88,7 @@ struct Row {
     name: String,
     tally: Tally,
     failed: bool,
+    shaky: Vec<String>,
     took: Duration,
 }
 
@@ -87,14 +108,15 @@ impl Steps {
         }
         let took = progress.elapsed();
         let failed = verdict.error.is_some();
-        match verdict.error {
+        match &verdict.error {
             Some(error) => {
                 progress.line(&format!("{name}: {error:#}"));
                 drop(progress);
             }
             None => progress.done(),
         }
-        self.rows.push(Row { name: name.to_owned(), tally: verdict.tally, failed, took });
+        let Verdict { tally, shaky, .. } = verdict;
+        self.rows.push(Row { name: name.to_owned(), tally, failed, shaky, took });
         Ok(())
     }
 
@@ -114,7 +136,8 @@ impl Steps {
         let lines: Vec<_> = std::iter::once(header).chain(self.rows.iter().map(Row::line)).collect();
         let passed: u32 = self.rows.iter().map(|row| row.tally.passed).sum();
         let failed: u32 = self.rows.iter().map(Row::failures).sum();
-        format!("{}\n\n{passed} passed, {failed} failed", lines.join("\n"))
+        let shaky: String = self.rows.iter().flat_map(Row::shaky_lines).collect();
+        format!("{}\n{shaky}\n{passed} passed, {failed} failed", lines.join("\n"))
     }
 }
 
@@ -129,6 +152,10 @@ impl Row {
             count(self.failures()),
             seconds(self.took)
         )
+    }
+
+    fn shaky_lines(&self) -> impl Iterator<Item = String> {
+        self.shaky.iter().map(|test| format!("shaky, passed when run once more: {test} ({})\n", self.name))
     }
 
     /// Failed and ignored tests; a step that failed without one counts as one, so that the closing
@@ -166,7 +193,13 @@ mod tests {
 
     #[test]
     fn the_closing_line_counts_tests_and_steps_that_failed_without_one() {
-        let row = |failed, tally| Row { name: "x".into(), tally, failed, took: Duration::ZERO };
+        let row = |failed, tally| Row {
+            name: "x".into(),
+            tally,
+            failed,
+            shaky: vec!["y".into()],
+            took: Duration::ZERO,
+        };
         let steps = Steps {
             rows: vec![
                 row(true, Tally::default()),
@@ -174,7 +207,7 @@ mod tests {
                 row(true, Tally { passed: 1, failed: 2, summaries: 1, ..Tally::default() }),
             ],
         };
-        assert!(steps.table().ends_with("\n8 passed, 3 failed"));
+        assert!(steps.table().ends_with("once more: y (x)\n\n8 passed, 3 failed"), "{}", steps.table());
     }
 
     #[test]

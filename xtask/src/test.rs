@@ -4,11 +4,11 @@
 //! virtual machines with a kernel that has TCX and one that has clsact only. Binaries are built here
 //! and only run in the guests, where a compiler would crawl.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use cargo_metadata::Message;
 use nix::unistd::geteuid;
 use xshell::{Shell, cmd};
@@ -20,7 +20,8 @@ use crate::places;
 use crate::process;
 use crate::progress::{Work, seconds};
 use crate::setup::{self, Scope, kernels};
-use crate::steps::{Steps, Tally, Verdict};
+use crate::steps::{Steps, Verdict};
+use crate::stories::{self, Argv, RUNNING};
 use crate::vm::{Guest, Outcome};
 
 /// Tells the lab where the product's binaries lie.
@@ -33,6 +34,9 @@ pub(crate) const KERNEL_DATAPATH: &str = "system";
 /// The stories take 4 minutes on a machine; emulation stretches what computes by 20, and a second job on the machine
 /// doubles that.
 const GUEST_DEADLINE: Duration = Duration::from_mins(40);
+
+/// One binary's stories on this machine, with other jobs beside them.
+const BINARY_DEADLINE: Duration = Duration::from_mins(25);
 
 /// Stories whose subject is no datapath: they are told on this machine only.
 const HERE_ONLY: [&str; 3] = ["outages", "standby", "the_lab"];
@@ -114,17 +118,23 @@ fn lab_here(steps: &mut Steps, binaries: &Path, filter: Option<&str>) -> Result<
     let shell = Shell::new()?;
     steps.step("lab: this kernel, userspace datapath", |work| {
         let tests = test_binaries(work, "tests")?;
-        let (mut tally, mut succeeded) = (Tally::default(), true);
         shell.change_dir(places::root().join("tests"));
-        for test in &tests {
-            work.line(&format!("Running {}", test.display()));
-            let test = cmd!(shell, "{test}")
-                .args(filter)
-                .env(BIN_DIR_VARIABLE, binaries)
-                .env(DATAPATH_VARIABLE, USERSPACE_DATAPATH);
-            succeeded &= check::told(work, test, &mut tally)?;
-        }
-        Ok(tally.verdict(succeeded))
+        Ok(stories::tell(&tests, filter, |argvs, telling| {
+            let mut succeeded = true;
+            for argv in argvs {
+                let (program, arguments) = argv.split_first().context("no program")?;
+                let mut read = |line: &str| {
+                    work.line(line);
+                    telling.read(line);
+                };
+                read(&format!("{RUNNING}{program}"));
+                let test = cmd!(shell, "{program} {arguments...}")
+                    .env(BIN_DIR_VARIABLE, binaries)
+                    .env(DATAPATH_VARIABLE, USERSPACE_DATAPATH);
+                succeeded &= process::lines(test, BINARY_DEADLINE, read)?.is_success();
+            }
+            Ok(succeeded)
+        }))
     })
 }
 
@@ -170,29 +180,33 @@ fn tests_in_guest(
     filter: Option<&str>,
 ) -> Result<Verdict> {
     let mut tests = test_binaries(work, room)?;
-    tests.retain(|test| chosen(target_name(test)));
-    // $0 is the filter; each binary runs, whatever the one before came to.
-    let script =
-        "status=0; for test; do echo \"Running $test\"; \"$test\" $0 || status=1; done; exit $status";
-    let mut command = ["bash", "-c", script, filter.unwrap_or_default()].map(str::to_owned).to_vec();
-    for test in &tests {
-        command.push(text(test)?);
-    }
-    let mut tally = Tally::default();
-    let outcome = guest.run(&command, |line| {
-        work.line(line);
-        tally.read(line);
-    })?;
-    match outcome {
-        Outcome::Exited(status) => Ok(tally.verdict(status == 0 && tally.summaries == tests.len())),
-        Outcome::TimedOut => Ok(Verdict {
-            tally,
-            error: Some(anyhow!("the guest was not done after {}", seconds(guest.timeout))),
-        }),
-        Outcome::Died(log) => {
-            Ok(Verdict { tally, error: Some(anyhow!("the guest died; the end of its kernel log:\n{log}")) })
+    tests.retain(|test| chosen(target_name(Path::new(test))));
+    Ok(stories::tell(&tests, filter, |argvs, telling| {
+        let outcome = guest.run(&in_turn(argvs), |line| {
+            work.line(line);
+            telling.read(line);
+        })?;
+        match outcome {
+            Outcome::Exited(status) => Ok(status == 0),
+            Outcome::TimedOut => bail!("the guest was not done after {}", seconds(guest.timeout)),
+            Outcome::Died(log) => bail!("the guest died; the end of its kernel log:\n{log}"),
         }
-    }
+    }))
+}
+
+/// One command that runs each of them, whatever the one before came to.
+fn in_turn(argvs: &[Argv]) -> Vec<String> {
+    // The arguments of one end with an empty one.
+    let script = format!(
+        "status=0; run=()
+         for word; do
+             if [ -n \"$word\" ]; then run+=(\"$word\"); continue; fi
+             echo \"{RUNNING}${{run[0]}}\"; \"${{run[@]}}\" || status=1; run=()
+         done
+         exit $status"
+    );
+    let words = argvs.iter().flat_map(|argv| argv.iter().cloned().chain([String::new()]));
+    ["bash".to_owned(), "-c".to_owned(), script, "in-turn".to_owned()].into_iter().chain(words).collect()
 }
 
 /// The name of the target that a test binary was built from: cargo puts a hash behind it.
@@ -205,7 +219,7 @@ fn target_name(binary: &Path) -> &str {
 ///
 /// The whole workspace is built, as for the unit tests: chosen alone, a package would have its dependencies compiled once
 /// more with fewer features.
-fn test_binaries(work: &Work, room: &str) -> Result<Vec<PathBuf>> {
+fn test_binaries(work: &Work, room: &str) -> Result<Vec<String>> {
     let shell = Shell::new()?;
     let build = cargo(&shell, &["test", "--workspace", "--no-run", "--message-format=json"]);
     let messages = process::output_seen(build, BUILD_DEADLINE, |line| {
@@ -221,7 +235,7 @@ fn test_binaries(work: &Work, room: &str) -> Result<Vec<PathBuf>> {
             && artifact.manifest_path == manifest
             && let Some(executable) = artifact.executable
         {
-            binaries.push(executable.into_std_path_buf());
+            binaries.push(executable.into_string());
         }
     }
     if binaries.is_empty() {
@@ -238,8 +252,9 @@ fn text(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::process::Command;
 
-    use super::{HERE_ONLY, HOOK_STORIES, target_name};
+    use super::{HERE_ONLY, HOOK_STORIES, in_turn, target_name};
     use crate::places;
 
     #[test]
@@ -248,6 +263,18 @@ mod tests {
             let file = places::root().join(format!("tests/tests/{story}.rs"));
             assert!(file.is_file(), "{}", file.display());
         }
+    }
+
+    #[test]
+    fn what_runs_in_turn_runs_to_the_last_and_keeps_a_failure() {
+        let argvs = [vec!["false"], vec!["printf", "%s|", "a b", "c"], vec!["true"]];
+        let command = in_turn(&argvs.map(|argv| argv.into_iter().map(str::to_owned).collect()));
+        let ended = Command::new(&command[0]).args(&command[1..]).output().unwrap();
+        assert_eq!(
+            String::from_utf8(ended.stdout).unwrap(),
+            "Running false\nRunning printf\na b|c|Running true\n"
+        );
+        assert_eq!(ended.status.code(), Some(1));
     }
 
     #[test]
