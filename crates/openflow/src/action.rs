@@ -26,11 +26,12 @@ mod write;
 pub use encap::{Encap, EncapProperties, EncapProperty, EncapPropertyIter};
 pub(crate) use encap::{PT_ETHERNET, PT_MPLS, PT_MPLS_MC, PT_NEXT, PT_NSH};
 pub use learn::{Learn, LearnSource, LearnSpec, LearnSpecIter, LearnSpecs, LearnTarget};
+pub(crate) use nicira::WRITE_METADATA_LEN;
 pub use old::OldSet;
 pub use parts::{
     Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection, Subfield,
 };
-pub(crate) use read::{Scan, is_exact, is_plain_in_15, scan};
+pub(crate) use read::{Place, Scan, is_exact, is_plain_in_15, scan};
 pub(crate) use select::{BUNDLE_ALGORITHMS, HASH_FIELDS, MULTIPATH_ALGORITHMS};
 pub use select::{MemberBundle, Multipath};
 
@@ -181,6 +182,14 @@ pub enum Action<'a> {
     Encap(Encap<'a>),
     /// Remove a header; the packet type that is left, or `0xfffe` for whatever is below.
     Decap(u32),
+    /// Nicira's way to say [`crate::Instruction::Metadata`]: it may stand last in an [`crate::Instruction::Apply`] only,
+    /// and leaves as the instruction.
+    WriteMetadata {
+        /// The new bits.
+        value: u64,
+        /// The bits that change.
+        mask: u64,
+    },
     /// An action this codec does not know, whole.
     Unknown(&'a [u8]),
 }

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use smallvec::SmallVec;
 
 use crate::Version;
-use crate::action::{Action, ActionsRef, Scan, is_plain_in_15, scan};
+use crate::action::{Action, ActionsRef, Place, Scan, WRITE_METADATA_LEN, is_plain_in_15, scan};
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError, Malformed};
 use crate::error_code::ErrorCode;
@@ -81,6 +81,8 @@ impl Instructions {
         list: impl IntoIterator<Item = Instruction<'a>>,
     ) -> Result<Self, EncodeError> {
         let mut list: SmallVec<[Instruction<'a>; 6]> = list.into_iter().collect();
+        let disguised = list.iter_mut().find_map(Instruction::take_metadata);
+        list.extend(disguised);
         list.sort_by_key(Instruction::rank);
         let mut buf = BytesMut::new();
         let mut w = Writer::new(&mut buf, version);
@@ -155,6 +157,7 @@ impl<'a> InstructionsRef<'a> {
         let mut r = reader;
         let mut normal = true;
         let mut seen = 0_u8;
+        let mut disguised = false;
         while !r.is_empty() {
             let at = r;
             let mut found = Scan::new(version);
@@ -163,8 +166,12 @@ impl<'a> InstructionsRef<'a> {
             if seen & bit != 0 && instruction.rank() < UNKNOWN_RANK {
                 return Err(at.refuse(ErrorCode::OFPBIC_DUP_INST));
             }
-            normal &= found.clean && seen < bit && !instruction.is_empty();
+            normal &= found.clean && seen < bit && !instruction.is_empty() && found.place != Place::Ended;
             seen |= bit;
+            disguised |= found.place == Place::Ended;
+        }
+        if disguised && seen & BETWEEN_APPLY_AND_GOTO != 0 {
+            return Err(reader.refuse(ErrorCode::OFPBAC_UNSUPPORTED_ORDER));
         }
         let borrowed = Self { bytes: reader.peek() };
         if normal {
@@ -273,6 +280,7 @@ impl<'a> Instruction<'a> {
             }
             WRITE | APPLY => {
                 found.pad(&mut body, 4)?;
+                found.place = if kind == APPLY { Place::Applied } else { Place::Elsewhere };
                 scan(body, found)?;
                 let actions = ActionsRef::trusted(body.rest());
                 if kind == WRITE { Self::Write(actions) } else { Self::Apply(actions) }
@@ -343,6 +351,15 @@ impl<'a> Instruction<'a> {
             Self::Goto(_) => 5,
             Self::Unknown(_) => UNKNOWN_RANK,
         }
+    }
+
+    /// Takes the action that is an instruction in disguise from the end of what is applied.
+    fn take_metadata(&mut self) -> Option<Self> {
+        let Self::Apply(actions) = self else { return None };
+        let Some(Action::WriteMetadata { value, mask }) = actions.iter().last() else { return None };
+        let len = actions.as_bytes().len().saturating_sub(WRITE_METADATA_LEN);
+        *actions = ActionsRef::trusted(actions.as_bytes().get(..len).unwrap_or_default());
+        Some(Self::Metadata { value, mask })
     }
 
     fn is_empty(&self) -> bool {
@@ -434,6 +451,9 @@ fn unknown_code(kind: u16) -> ErrorCode {
 }
 
 const UNKNOWN_RANK: u8 = 6;
+
+/// The bits of clear, write and metadata among those of the instructions seen.
+const BETWEEN_APPLY_AND_GOTO: u8 = 0b1_1100;
 
 const GOTO: u16 = 1;
 const METADATA: u16 = 2;

@@ -89,6 +89,10 @@ pub(super) fn read<'a>(
         DEC_NSH_TTL => Action::DecNshTtl,
         CHECK_PKT_LARGER => check_pkt_larger(r)?,
         DELETE_FIELD => Action::DeleteField(field_header(r)?),
+        WRITE_METADATA => {
+            r.zeros(6, ErrorCode::NXBRC_MUST_BE_ZERO)?;
+            Action::WriteMetadata { value: r.u64()?, mask: r.u64()? }
+        }
         _ => {
             return read::unknown(raw, r, ErrorCode::OFPBAC_BAD_VENDOR_TYPE).map(|action| (action, true));
         }
@@ -103,6 +107,7 @@ fn fixed_len(subtype: u16) -> Option<usize> {
         | CONTROLLER | CONJUNCTION | OUTPUT_TRUNC | CT_CLEAR | DEC_NSH_TTL | DECAP => 16,
         SET_TUNNEL64 | REG_LOAD | OUTPUT_REG | SAMPLE => 24,
         SAMPLE2 | SAMPLE3 | MULTIPATH => 32,
+        WRITE_METADATA => WRITE_METADATA_LEN,
         _ => return None,
     })
 }
@@ -400,6 +405,9 @@ pub(super) const EXIT: u16 = 17;
 pub(super) const FIN_TIMEOUT: u16 = 19;
 pub(super) const CONTROLLER: u16 = 20;
 pub(super) const DEC_TTL_CNT_IDS: u16 = 21;
+pub(super) const WRITE_METADATA: u16 = 22;
+/// The length of [`WRITE_METADATA`], the only one that it has.
+pub(crate) const WRITE_METADATA_LEN: usize = 32;
 pub(super) const STACK_PUSH: u16 = 27;
 pub(super) const STACK_POP: u16 = 28;
 pub(super) const SAMPLE: u16 = 29;

@@ -25,6 +25,19 @@ pub(crate) struct Scan {
     pub(crate) version: Version,
     /// Levels of nesting above this list.
     pub(crate) depth: u8,
+    /// What the list is for.
+    pub(crate) place: Place,
+}
+
+/// Where a list of actions stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a message or a bucket, or it is what a flow writes.
+    Elsewhere,
+    /// It is what a flow applies: its last action may be an instruction in disguise.
+    Applied,
+    /// The last action was one, which nothing may follow.
+    Ended,
 }
 
 impl Default for Scan {
@@ -35,7 +48,7 @@ impl Default for Scan {
 
 impl Scan {
     pub(crate) fn new(version: Version) -> Self {
-        Self { clean: true, nested_normal: true, version, depth: 0 }
+        Self { clean: true, nested_normal: true, version, depth: 0, place: Place::Elsewhere }
     }
 
     /// Skips padding and remembers whether it was zero.
@@ -58,10 +71,18 @@ pub(crate) fn scan(mut reader: Reader<'_>, scan: &mut Scan) -> Result<(), Decode
     let mut all_normal = true;
     while !reader.is_empty() {
         let at = reader;
+        if scan.place == Place::Ended {
+            return Err(at.refuse(ErrorCode::OFPBAC_UNSUPPORTED_ORDER));
+        }
         let (action, normal) = action(&mut reader, scan)?;
-        if scan.depth == 0 && matches!(action, Action::Nat(_)) {
+        match action {
             // Translation means something inside `ct` only.
-            return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
+            Action::Nat(_) if scan.depth == 0 => return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT)),
+            Action::WriteMetadata { .. } if scan.depth == 0 && scan.place == Place::Applied => {
+                scan.place = Place::Ended;
+            }
+            Action::WriteMetadata { .. } => return Err(at.refuse(ErrorCode::OFPBIC_UNSUP_INST)),
+            _ => {}
         }
         all_normal &= normal;
     }

@@ -91,6 +91,12 @@ impl Action<'_> {
                 w.zeros(10);
                 Ok(())
             }),
+            Self::WriteMetadata { value, mask } => nicira(w, nx::WRITE_METADATA, |w| {
+                w.zeros(6);
+                w.u64(value);
+                w.u64(mask);
+                Ok(())
+            }),
             Self::DecTtlIds(ids) => nicira(w, nx::DEC_TTL_CNT_IDS, |w| {
                 w.u16(u16::try_from(ids.len() / 2).unwrap_or(u16::MAX));
                 w.zeros(4);

@@ -52,8 +52,7 @@ pub(crate) fn write_instruction(
             write_list(out, actions, &mut Separator::default())?;
             out.write_char(')')
         }
-        Instruction::Metadata { value, mask: u64::MAX } => write!(out, "write_metadata:{value:#x}"),
-        Instruction::Metadata { value, mask } => write!(out, "write_metadata:{value:#x}/{mask:#x}"),
+        Instruction::Metadata { value, mask } => write_metadata(out, value, mask),
         Instruction::Goto(TableId(table)) => {
             out.write_str("goto_table:")?;
             digits::dec(out, u128::from(table))
@@ -130,8 +129,14 @@ fn write_action(out: &mut Out<'_>, action: &Action<'_>) -> fmt::Result {
         Action::Bundle(bundle) => more::bundle(out, &bundle),
         Action::Encap(encap) => more::encap(out, &encap),
         Action::Decap(packet_type) => more::decap(out, packet_type),
+        Action::WriteMetadata { value, mask } => write_metadata(out, value, mask),
         Action::Unknown(raw) => write!(out, "unknown_action(0x{})", HexBytes(raw)),
     }
+}
+
+fn write_metadata(out: &mut Out<'_>, value: u64, mask: u64) -> fmt::Result {
+    write!(out, "write_metadata:{}", Hex(u128::from(value)))?;
+    if mask == u64::MAX { Ok(()) } else { write!(out, "/{}", Hex(u128::from(mask))) }
 }
 
 /// The words of OpenFlow 1.0 and 1.1.

@@ -60,3 +60,30 @@ fn messages_of_every_kind_print_and_survive_as_open_vswitch_has_them() {
     }
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), all.len(), wrong.join("\n"));
 }
+
+#[test]
+fn nicira_s_write_metadata_is_read_and_leaves_as_the_instruction() {
+    let frames = [
+        "060e007800000001000000000000000000000000000000000000000000008000ffffffffffffffffffffffff00000000\
+         0001000400000000000400380000000000000010000000010000000000000000ffff0020000023200016000000000000\
+         00000000000000070000000000000fff0001000805000000",
+        "040e006800000001000000000000000000000000000000000000000000008000ffffffffffffffffffffffff00000000\
+         000100040000000000060008000000050004002800000000ffff00200000232000160000000000000000000000000007\
+         0000000000000fff",
+        "060e006000000001000000000000000000000000000000000000000000008000ffffffffffffffffffffffff00000000\
+         00010004000000000004002800000000ffff00200000232000160000000000000000000000000007ffffffffffffffff",
+        "060e006000000001000000000000000000000000000000000000000000008000ffffffffffffffffffffffff00000000\
+         00010004000000000004002800000000ffff002000002320001600000000000000000000000000000000000000000000",
+    ];
+    for text in frames {
+        let theirs = ovs::ofp_print(text);
+        let frame = unhex(text);
+        assert_eq!(FrameText(&frame).to_string(), theirs);
+        let (header, message) = Message::decode(&frame).unwrap();
+        let mut again = BytesMut::new();
+        message.encode(&header, &mut again).unwrap();
+        assert_eq!(ovs::ofp_print(&hex(&again)), theirs);
+        // The instruction is shorter than the action.
+        assert!(again.len() < frame.len());
+    }
+}
