@@ -246,3 +246,26 @@ fn status_names_the_node_the_bridge_and_its_pods() {
     assert!(!lab.agent().log().contains('\u{1b}'), "colours in a file: {}", lab.agent().log_tail());
     lab.finish();
 }
+
+#[test]
+fn a_benchmark_between_two_pods_says_how_long_and_by_which_path() {
+    let lab = Lab::usual();
+    let pods = [lab.pod("cart").up(), lab.pod("shop").up()];
+    pods[0].assert_reaches(pods[1].v4());
+    let text = told(&lab, "bench latency lab/cart lab/shop --seconds 1");
+    assert!(text.contains("UDP") && text.contains("TCP") && text.contains("p99"), "{text}");
+    let json = told(&lab, "bench latency lab/cart lab/shop:eth0 --seconds 1 --size 1024 -o json");
+    let measured: Value = serde_json::from_str(&json).expect("JSON");
+    for load in measured["loads"].as_array().expect("loads") {
+        let at = |key: &str| load[key].as_u64().unwrap_or_else(|| panic!("{key} in {load}"));
+        assert!(at("trips") > 0 && load["microseconds"][0].as_f64().is_some_and(|p50| p50 > 0.0), "{load}");
+        // What the pods' kernels send of their own accord counts too.
+        let past = at("past_bridge") >= at("sent");
+        assert_eq!(past, lab.datapath() == Datapath::Kernel, "{load}");
+    }
+    let obstacles = measured["obstacles"].as_array().expect("obstacles");
+    assert_eq!(obstacles.is_empty(), lab.datapath() == Datapath::Kernel, "{obstacles:?}");
+    assert_eq!(ask(&lab, "bench latency lab/cart lab/nobody").status.code(), Some(NO_SUCH));
+    assert_eq!(ask(&lab, "bench latency lab/cart lab/shop --size 7").status.code(), Some(USAGE));
+    lab.finish();
+}

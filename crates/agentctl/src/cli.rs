@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+use crate::trips::SIZES;
+
 /// Ask the Underpass agent of this node
 ///
 /// ENDPOINT is namespace/pod, namespace/pod:ifname, a printed endpoint id, or at least six characters of a container id.
@@ -87,6 +89,9 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: Option<AccelVerb>,
     },
+    /// Measure between endpoints of this node
+    #[command(subcommand)]
+    Bench(BenchVerb),
     /// Check everything the agent stands on
     ///
     /// Exit status 1 if a check fails.
@@ -237,6 +242,26 @@ pub(crate) enum AccelVerb {
         from: String,
         /// The receiver
         to: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum BenchVerb {
+    /// Round trips over UDP and over one TCP connection, in µs, and by which path they went
+    ///
+    /// Opens sockets inside both pods, one request under way at a time. Needs root and the pods' network namespaces: on
+    /// the node itself, or by `kubectl exec` in the agent's pod of the node.
+    Latency {
+        /// Who asks
+        from: String,
+        /// Who answers
+        to: String,
+        /// Bytes of a request, and of its answer
+        #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(SIZES))]
+        size: u16,
+        /// How long each of the two goes on
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=600))]
+        seconds: u16,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The verbs. Each asks, turns the answer into a printed value, and shows it.
 
 mod accel;
+mod bench;
 mod completions;
 mod conflicts;
 mod doctor;
@@ -12,7 +13,9 @@ mod gateways;
 mod openflow;
 mod status;
 
-use crate::cli::{AccelVerb, Cli, FlowsVerb, Format, Verb};
+use std::time::Duration;
+
+use crate::cli::{AccelVerb, BenchVerb, Cli, FlowsVerb, Format, Verb};
 use crate::failure::{Failure, Found};
 use crate::screen::Screen;
 use crate::session::Session;
@@ -48,6 +51,10 @@ pub(crate) async fn run(cli: Cli) -> Result<Found, Failure> {
         Verb::Accel { verb: None } => accel::list(session, &screen).await,
         Verb::Accel { verb: Some(AccelVerb::Explain { from, to }) } => {
             accel::explain(session, &screen, from, to).await
+        }
+        Verb::Bench(BenchVerb::Latency { from, to, size, seconds }) => {
+            let time = Duration::from_secs(seconds.into());
+            bench::latency(session, &screen, [from, to], size.into(), time).await
         }
         Verb::Doctor => doctor::run(session, &screen).await,
         Verb::Events { endpoint, follow } => events::run(session, &screen, text(endpoint), follow).await,

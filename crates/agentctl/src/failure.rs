@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use agent_api::ConnectError;
 use tonic::{Code, Status};
 
+use crate::trips::TripError;
+
 /// Whether a verb found something that a script would want to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -43,6 +45,16 @@ pub(crate) enum Failure {
     /// Part of the answer is missing, and the rest was shown.
     #[error("{0}")]
     Partial(String),
+    #[error("{endpoint:?} names {count} interfaces, and one is wanted: namespace/pod:ifname")]
+    Ambiguous { endpoint: String, count: usize },
+    #[error("{endpoint:?} was deleted")]
+    Gone { endpoint: String },
+    #[error("the two have no addresses of the same family")]
+    NoCommonFamily,
+    #[error(transparent)]
+    Unmeasurable(#[from] TripError),
+    #[error("the measurement panicked")]
+    Unmeasured,
     #[error("the switch is out of reach")]
     NoSwitch(#[source] io::Error),
     /// A failure of the switch behind this socket.
@@ -130,8 +142,13 @@ impl Failure {
             | Self::BadSwitch(_)
             | Self::SwitchRefused(_) => OUT_OF_REACH,
             Self::At { source, .. } => source.exit_status(),
-            Self::NoTable(_) | Self::NoJson => USAGE,
-            Self::Input(_) | Self::Output(_) => FAILED,
+            Self::NoTable(_) | Self::NoJson | Self::Ambiguous { .. } => USAGE,
+            Self::Gone { .. } => NO_SUCH,
+            Self::Input(_)
+            | Self::Output(_)
+            | Self::NoCommonFamily
+            | Self::Unmeasurable(_)
+            | Self::Unmeasured => FAILED,
         }
     }
 }

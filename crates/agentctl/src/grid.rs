@@ -34,7 +34,12 @@ impl Field {
 
     /// A number: set to the right.
     pub(crate) fn number(number: u64) -> Self {
-        Self { text: number.to_string(), mood: Mood::Plain, right: true }
+        Self::right(number.to_string())
+    }
+
+    /// What is set to the right as numbers are.
+    pub(crate) fn right(text: impl Into<String>) -> Self {
+        Self { text: text.into(), mood: Mood::Plain, right: true }
     }
 }
 

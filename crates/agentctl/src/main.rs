@@ -14,6 +14,7 @@ mod names;
 mod screen;
 mod session;
 mod time;
+mod trips;
 
 use std::process::ExitCode;
 

@@ -89,6 +89,7 @@ fn describe(
         cni_type: if endpoint.ovs_cni { "ovs" } else { "underpass" }.to_owned(),
         network: endpoint.network.clone(),
         conditions: conditions(entry, status),
+        netns: endpoint.netns.clone(),
     }
 }
 

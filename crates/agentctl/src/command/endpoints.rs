@@ -102,6 +102,7 @@ fn full(endpoint: &Endpoint) -> Grid {
     if let Some(uid) = reference.pod.map(|pod| pod.uid).filter(|uid| !uid.is_empty()) {
         say("pod uid", uid.into());
     }
+    say("netns", names::or_dash(&endpoint.netns).into());
     say("network", format!("{} (type {})", endpoint.network, endpoint.cni_type).into());
     let vlan = vlan(endpoint.vlan.as_ref());
     say("port", format!("{} on {}, VLAN {vlan}", endpoint.host_ifname, endpoint.bridge).into());

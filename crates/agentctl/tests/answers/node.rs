@@ -147,6 +147,7 @@ fn cart() -> Endpoint {
         added_unix_ns: ago(HOURS_3),
         generation: 40,
         mtu: 1500,
+        netns: "/run/netns/cart".into(),
         cni_type: "underpass".into(),
         network: "underlay".into(),
         conditions: vec!["a foreign program runs before the guard's".into()],
