@@ -292,7 +292,10 @@ impl<'a> PortMod<'a> {
                 let (kind, mut body) = r.tlv("port-mod property")?;
                 // Open vSwitch passes over the others.
                 if kind == 0 {
-                    advertise = body.u32()?;
+                    advertise = body.u32().map_err(|_| body.refuse(ErrorCode::OFPBPC_BAD_LEN))?;
+                    if !body.is_empty() {
+                        return Err(body.refuse(ErrorCode::OFPBPC_BAD_LEN));
+                    }
                     properties = if is_first && advertise != 0 { r.peek() } else { properties };
                 }
                 is_first = false;

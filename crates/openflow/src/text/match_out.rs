@@ -291,7 +291,9 @@ pub(crate) fn write_formatted(
         }
         (Format::Port, _) => out.port(OfPort(u32::try_from(value).unwrap_or(u32::MAX))),
         (Format::Port16, _) => out.port(OfPort::from_u16(u16::try_from(value).unwrap_or(u16::MAX))),
-        (Format::PacketType, _) => write!(out, "({},{})", value >> 16, Hex(value & 0xffff)),
+        // Only Ethernet types are worth hexadecimal digits.
+        (Format::PacketType, _) if value >> 16 == 1 => write!(out, "(1,{})", Hex(value & 0xffff)),
+        (Format::PacketType, _) => write!(out, "({},{})", value >> 16, value & 0xffff),
         (Format::Frag, mask) => out.write_str(frag_name(value, mask.unwrap_or(3))),
         (Format::CtState, mask) => write_flags(out, &CT_STATE, 0xff, value, mask.unwrap_or(u128::MAX)),
         (Format::TcpFlags, mask) => write_flags(out, &TCP_FLAGS, 0xfff, value, mask.unwrap_or(0xfff)),

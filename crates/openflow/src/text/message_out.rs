@@ -19,6 +19,7 @@ mod meter;
 mod names;
 mod nicira;
 mod packet;
+mod payload;
 mod port;
 mod session;
 mod stats;
@@ -26,8 +27,8 @@ mod table;
 
 /// One message as `ovs-ofctl ofp-print` prints it, whatever the bytes are.
 ///
-/// What Open vSwitch refuses prints with the name of its error and in hexadecimal. Packets inside packet-ins and
-/// packet-outs are not taken apart. The text ends with a newline.
+/// What Open vSwitch refuses prints with the name of its error and in hexadecimal. The headers of packets inside packet-ins and
+/// packet-outs have a line of their own. The text ends with a newline.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameText<'a>(pub &'a [u8]);
 

@@ -7,6 +7,7 @@ mod groups;
 mod messages;
 mod mutations;
 mod ovs;
+mod packets;
 mod random;
 
 use std::fmt::Write as _;

@@ -2,8 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use super::payload;
 use super::session::{PACKET_IN_REASONS, REMOVED_REASONS};
+use crate::field::Field;
 use crate::flow::DEFAULT_PRIORITY;
+use crate::matching::MatchRef;
 use crate::message::flow_mod::NO_BUFFER;
 use crate::message::flow_removed::FlowRemoved;
 use crate::message::packet::{PacketIn, PacketOut};
@@ -49,14 +52,11 @@ pub(super) fn write_in(out: &mut Out<'_>, packet: &PacketIn<'_>) -> fmt::Result 
         }
     }
     out.write_char('\n')?;
-    if packet.userdata.is_empty() {
-        return Ok(());
+    if !packet.userdata.is_empty() {
+        action_out::write_dotted(out, " userdata=", packet.userdata)?;
+        out.write_char('\n')?;
     }
-    out.write_str(" userdata=")?;
-    for (at, byte) in packet.userdata.iter().enumerate() {
-        write!(out, "{}{byte:02x}", if at == 0 { "" } else { "." })?;
-    }
-    out.write_char('\n')
+    payload::write(out, packet.packet, packet_type(packet.metadata.as_ref()))
 }
 
 pub(super) fn write_out(out: &mut Out<'_>, packet: &PacketOut<'_>) -> fmt::Result {
@@ -74,8 +74,21 @@ pub(super) fn write_out(out: &mut Out<'_>, packet: &PacketOut<'_>) -> fmt::Resul
     } else {
         write!(out, " buffer={:#010x}", packet.buffer_id)?;
     }
-    out.write_char('\n')
+    out.write_char('\n')?;
+    if packet.buffer_id != NO_BUFFER || packet.packet.is_empty() {
+        return Ok(());
+    }
+    payload::write(out, packet.packet, packet_type(packet.metadata.as_ref()))
 }
+
+/// The type of a packet as the metadata beside it says.
+fn packet_type(metadata: MatchRef<'_>) -> u32 {
+    let said = metadata.value(Field::PacketType).and_then(|(value, _)| u32::try_from(value).ok());
+    said.unwrap_or(PACKET_TYPE_ETHERNET)
+}
+
+/// The type of packets about which nothing is said.
+pub(super) const PACKET_TYPE_ETHERNET: u32 = 0;
 
 pub(super) fn write_removed(out: &mut Out<'_>, removed: &FlowRemoved<'_>) -> fmt::Result {
     out.write_char(' ')?;
