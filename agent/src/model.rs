@@ -16,4 +16,4 @@ pub use openflow::{Mac, OfPort};
 pub use probing::{
     ConflictView, GatewayKey, GatewayState, GatewayView, Outcomes, Probed, Role, Station, Stations,
 };
-pub use status::{Disorder, EndpointStatus, Stage, StageError, State, Status, TableStatus};
+pub use status::{Disorder, EndpointStatus, Site, Stage, StageError, State, Status, TableStatus};

@@ -100,10 +100,42 @@ pub struct Status {
     /// Everything up to this generation of the intent was looked at.
     pub generation: Generation,
     pub endpoints: BTreeMap<EndpointId, EndpointStatus>,
-    /// What is wrong with a whole stage or bridge, by name.
-    pub faults: BTreeMap<String, Disorder>,
+    /// What is wrong beside single endpoints.
+    pub faults: BTreeMap<Site, Disorder>,
     /// The flows of each bridge.
     pub flows: BTreeMap<String, TableStatus>,
+}
+
+/// Where something is wrong that no endpoint has for itself. Shown as the name of a check.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Site {
+    /// Programs and maps.
+    Bpf,
+    /// The bridge of this name.
+    Bridge(String),
+    /// Flows of no bridge in particular.
+    Flows,
+    /// The host's end of a veth pair, by name.
+    HostVeth(String),
+    /// The lease under which neighbours talk past the bridge.
+    Lease,
+    /// Listing the links.
+    Links,
+    Ovsdb,
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bpf => f.write_str("bpf"),
+            Self::Bridge(name) => write!(f, "bridge {name}"),
+            Self::Flows => f.write_str("flows"),
+            Self::HostVeth(name) => write!(f, "host veth {name}"),
+            Self::Lease => f.write_str("lease"),
+            Self::Links => f.write_str("links"),
+            Self::Ovsdb => f.write_str("OVSDB"),
+        }
+    }
 }
 
 /// Something that is wrong.

@@ -21,7 +21,7 @@ use crate::dataplane::bpf::{Bpf, Haste};
 use crate::dataplane::hooks::{Order, Outcome, PodOrder};
 use crate::dataplane::links::HostVeths;
 use crate::limits::{INSPECT, SETTLE_AFTER, SETTLE_PAUSE};
-use crate::model::{EndpointId, Mac, Obstacle, Phase, Stage, StageError};
+use crate::model::{EndpointId, Mac, Obstacle, Phase, Site, Stage, StageError};
 use crate::plan::accel;
 use crate::plan::bpf::{self as plan, Gateway, Tables};
 use crate::report::chain;
@@ -175,7 +175,7 @@ impl Reconciler {
                     for work in pass.works.values_mut() {
                         work.wait(Stage::Bpf, format!("the maps cannot be read: {text}"));
                     }
-                    pass.faults.insert("bpf".to_owned(), text);
+                    pass.faults.insert(Site::Bpf, text);
                     return;
                 }
             },
@@ -211,7 +211,7 @@ impl Reconciler {
         if let Some(first) = others.first() {
             let more =
                 if others.len() > 1 { format!("; and {} more", others.len() - 1) } else { String::new() };
-            pass.faults.insert("bpf".to_owned(), format!("{first}{more}"));
+            pass.faults.insert(Site::Bpf, format!("{first}{more}"));
         }
     }
 

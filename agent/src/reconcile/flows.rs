@@ -14,7 +14,7 @@ use crate::dataplane::flows::{
     ConnectError, Connection, DumpScope, FlowChanges, FlowEntry, in_port, is_foreign,
 };
 use crate::limits::READ_BACK;
-use crate::model::{EndpointId, Phase, Stage, StageError, TableStatus};
+use crate::model::{EndpointId, Phase, Site, Stage, StageError, TableStatus};
 use crate::plan::diff::diff;
 use crate::plan::flows::{Block, Bound, Cookie, FlowSet, desired};
 use crate::report::chain;
@@ -156,7 +156,7 @@ impl Reconciler {
         bridges.retain(|name| {
             let is_there = pass.ovs.bridges.contains_key(name);
             if !is_there && pass.ovs.is_synced {
-                pass.faults.insert(format!("bridge {name}"), "it does not exist".to_owned());
+                pass.faults.insert(Site::Bridge(name.clone()), "it does not exist".to_owned());
             }
             is_there
         });
@@ -177,12 +177,12 @@ impl Reconciler {
                 for work in pass.works.values_mut().filter(|w| w.entry.endpoint.bridge == bridge) {
                     work.wait(Stage::Flows, why.clone());
                 }
-                pass.faults.insert(format!("bridge {bridge}"), why);
+                pass.faults.insert(Site::Bridge(bridge.clone()), why);
             } else if let Some(priority) = self.tables.bridges.get(&bridge).and_then(|t| t.above) {
                 let why = format!(
                     "table 0 holds a foreign flow of priority {priority}: what it matches passes by the guard"
                 );
-                pass.faults.insert(format!("bridge {bridge}"), why);
+                pass.faults.insert(Site::Bridge(bridge.clone()), why);
             }
         }
     }
@@ -323,7 +323,7 @@ impl Reconciler {
         let owner = pass.works.values().find(|w| w.entry.slot.index == slot).map(|w| w.id().clone());
         match owner {
             Some(id) => self.fail(pass, &id, Stage::Flows, StageError::Guard(text)),
-            None => drop(pass.faults.insert("flows".to_owned(), text)),
+            None => drop(pass.faults.insert(Site::Flows, text)),
         }
     }
 

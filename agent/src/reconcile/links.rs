@@ -13,7 +13,7 @@ use crate::dataplane::links::{HostVeth, Ipv6Mode, LinkError, Links, Offloads, Po
 use crate::dataplane::netns::Netns;
 use crate::dataplane::ports::Bridge;
 use crate::limits::LINK_CONCURRENCY;
-use crate::model::{Endpoint, Entry, Phase, Stage, StageError};
+use crate::model::{Endpoint, Entry, Phase, Site, Stage, StageError};
 use crate::report::chain;
 
 impl Reconciler {
@@ -75,7 +75,7 @@ impl Reconciler {
         for (id, name) in unmarked {
             tracing::warn!(endpoint = %id, link = %name, "somebody wrote over the mark of a host end, marking it again");
             if let Err(error) = self.parts.links.mark(&name, &id.alias()).await {
-                pass.faults.insert(format!("host veth {name}"), chain(&error));
+                pass.faults.insert(Site::HostVeth(name.clone()), chain(&error));
             }
         }
         let backing_off: Vec<_> = pass.works.keys().cloned().collect();

@@ -8,7 +8,7 @@ use super::Reconciler;
 use super::memory::Fault;
 use crate::dataplane::links::HostVeths;
 use crate::dataplane::ports::{Lock, Ovs, State as Contact};
-use crate::model::{EndpointId, Entry, Intent, Obstacle, OfPort, Outcomes, Stage, StageError, State};
+use crate::model::{EndpointId, Entry, Intent, Obstacle, OfPort, Outcomes, Site, Stage, StageError, State};
 
 /// What a pass looks at: snapshots that do not change under it, and how far each endpoint has come.
 pub(super) struct Pass {
@@ -19,7 +19,7 @@ pub(super) struct Pass {
     pub(super) outcomes: Arc<Outcomes>,
     pub(super) works: BTreeMap<EndpointId, Work>,
     /// Stages and bridges with something wrong that is nobody's in particular.
-    pub(super) faults: BTreeMap<String, String>,
+    pub(super) faults: BTreeMap<Site, String>,
     /// Bridges whose flows could be neither read nor written in this pass.
     pub(super) unanswered: BTreeSet<String>,
     /// Something came to light that an earlier stage has to know.
@@ -126,7 +126,7 @@ impl Reconciler {
         for work in pass.works.values_mut() {
             work.wait(Stage::Links, why.clone());
         }
-        pass.faults.insert("OVSDB".to_owned(), why);
+        pass.faults.insert(Site::Ovsdb, why);
         self.report(pass)
     }
 

@@ -11,7 +11,7 @@ use super::memory::Fault;
 use super::pass::Pass;
 use super::{Reconciler, database};
 use crate::limits::LINK_CONCURRENCY;
-use crate::model::{EndpointId, Removal, Stage, StageError};
+use crate::model::{EndpointId, Removal, Site, Stage, StageError};
 use crate::report::chain;
 
 impl Reconciler {
@@ -24,7 +24,7 @@ impl Reconciler {
         let up = pass.veths.iter().filter(|(_, v)| v.is_up && v.alias.as_deref().is_some_and(forgotten));
         for name in up.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             if let Err(error) = self.parts.links.set_host_up(&name, false).await {
-                pass.faults.insert(format!("host veth {name}"), chain(&error));
+                pass.faults.insert(Site::HostVeth(name.clone()), chain(&error));
             }
         }
     }
@@ -92,13 +92,13 @@ impl Reconciler {
     async fn sweep_programs(&self, pass: &mut Pass) {
         let (attached, veths) = match (self.parts.bpf.attached(), self.parts.links.observe().await) {
             (Ok(attached), Ok(veths)) => (attached, veths),
-            (Err(error), _) => return drop(pass.faults.insert("bpf".to_owned(), chain(&error))),
-            (_, Err(error)) => return drop(pass.faults.insert("links".to_owned(), chain(&error))),
+            (Err(error), _) => return drop(pass.faults.insert(Site::Bpf, chain(&error))),
+            (_, Err(error)) => return drop(pass.faults.insert(Site::Links, chain(&error))),
         };
         let here = |i: u32| veths.values().any(|v| v.index.0 == i) || self.maps.may_be_uplink(i);
         for ifindex in attached.into_iter().filter(|i| !here(*i)) {
             if let Err(error) = self.parts.bpf.detach(ifindex) {
-                pass.faults.insert("bpf".to_owned(), chain(&error));
+                pass.faults.insert(Site::Bpf, chain(&error));
             }
         }
     }

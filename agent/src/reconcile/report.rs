@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Reconciler;
 use super::pass::{Pass, Work};
 use crate::limits::SETTLE_PAUSE;
-use crate::model::{Disorder, EndpointStatus, Phase, Removal, Stage, State, Status};
+use crate::model::{Disorder, EndpointStatus, Phase, Removal, Site, Stage, State, Status};
 
 impl Reconciler {
     /// Publishes the status, if anything changed, and tells when a back-off or a deadline ends.
@@ -52,10 +52,13 @@ impl Reconciler {
     }
 
     /// Says of each fault when it began.
-    fn dated(&self, faults: BTreeMap<String, String>, now: Duration) -> BTreeMap<String, Disorder> {
+    fn dated(&self, faults: BTreeMap<Site, String>, now: Duration) -> BTreeMap<Site, Disorder> {
         let before = self.publish.borrow();
-        let since = |name: &String| before.faults.get(name).map_or(now, |known| known.since);
-        faults.into_iter().map(|(name, why)| (name.clone(), Disorder { since: since(&name), why })).collect()
+        let dated = |(site, why)| {
+            let since = before.faults.get(&site).map_or(now, |known| known.since);
+            (site, Disorder { why, since })
+        };
+        faults.into_iter().map(dated).collect()
     }
 
     fn removal_status(&self, removal: &Removal, now: Duration) -> EndpointStatus {
@@ -114,7 +117,7 @@ impl Reconciler {
             return;
         }
         if let Err(error) = self.parts.bpf.extend_lease(accel.lease) {
-            pass.faults.insert("lease".to_owned(), crate::report::chain(&error));
+            pass.faults.insert(Site::Lease, crate::report::chain(&error));
         }
     }
 }

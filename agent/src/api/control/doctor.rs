@@ -13,7 +13,7 @@ use super::convert::moment;
 use super::status::ago;
 use crate::dataplane::flows::Connection;
 use crate::dataplane::ports::{Lock, State as Contact};
-use crate::model::Disorder;
+use crate::model::{Disorder, Site};
 use crate::report::chain;
 
 pub(super) async fn reply(context: &Context) -> pb::DoctorReply {
@@ -86,7 +86,7 @@ fn programs(context: &Context) -> pb::Check {
         .filter(|(_, s)| s.ifindex.is_some() && s.attached.is_none())
         .map(|(id, _)| id.to_string())
         .collect();
-    if let Some(fault) = status.faults.get("bpf") {
+    if let Some(fault) = status.faults.get(&Site::Bpf) {
         return since(Some(fault.since), bad(name, pb::Outcome::Fail, &fault.why, "see the agent's log"));
     }
     let after: Vec<_> = status
@@ -181,7 +181,7 @@ fn bridges(context: &Context) -> Vec<pb::Check> {
             let check = bad(&name, pb::Outcome::Fail, chain(error), "is ovs-vswitchd running?");
             return pb::Check { since_unix_ns: ago(since.elapsed()), ..check };
         }
-        match status.faults.get(&name) {
+        match status.faults.get(&Site::Bridge(bridge.clone())) {
             Some(Disorder { why, since: at }) => {
                 since(Some(*at), bad(&name, pb::Outcome::Fail, why, "see agentctl flows dump"))
             }
@@ -190,9 +190,13 @@ fn bridges(context: &Context) -> Vec<pb::Check> {
     };
     let mut checks: Vec<_> = connections.iter().map(check).collect();
     // The reconciler lets go of a bridge that is gone, and says so.
-    let lost = status.faults.iter().filter_map(|(name, fault)| Some((name.strip_prefix("bridge ")?, fault)));
-    let lost = lost.filter(|(bridge, _)| !connections.contains_key(*bridge));
-    checks.extend(lost.map(|(bridge, fault)| lost_bridge(context, bridge, fault)));
+    let lost = status.faults.iter().filter_map(|(site, fault)| match site {
+        Site::Bridge(bridge) if !connections.contains_key(bridge) => {
+            Some(lost_bridge(context, bridge, fault))
+        }
+        _ => None,
+    });
+    checks.extend(lost);
     checks
 }
 
@@ -208,10 +212,13 @@ fn lost_bridge(context: &Context, bridge: &str, fault: &Disorder) -> pb::Check {
 /// What else went wrong in the last pass and is nobody's in particular.
 fn others(context: &Context) -> Vec<pb::Check> {
     let status = context.reconcile.status();
-    let has_its_check = |name: &str| name == "bpf" || name == "OVSDB" || name.starts_with("bridge ");
-    let rest = status.faults.iter().filter(|(name, _)| !has_its_check(name));
-    let check = |(name, fault): (&String, &Disorder)| {
-        since(Some(fault.since), bad(name, pb::Outcome::Warn, &fault.why, "see the agent's log"))
+    let check = |(site, fault): (&Site, &Disorder)| match site {
+        // They have checks of their own.
+        Site::Bpf | Site::Ovsdb | Site::Bridge(_) => None,
+        Site::Flows | Site::HostVeth(_) | Site::Lease | Site::Links => {
+            let check = bad(&site.to_string(), pb::Outcome::Warn, &fault.why, "see the agent's log");
+            Some(since(Some(fault.since), check))
+        }
     };
-    rest.map(check).collect()
+    status.faults.iter().filter_map(check).collect()
 }

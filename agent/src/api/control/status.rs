@@ -10,7 +10,7 @@ use crate::clock::boottime;
 use crate::dataplane::flows::Connection;
 use crate::dataplane::ports::State as DatabaseState;
 use crate::health::Life;
-use crate::model::{Stage, State, Status};
+use crate::model::{Site, Stage, State, Status};
 use crate::report::chain;
 
 pub(super) async fn reply(context: &Context) -> pb::StatusReply {
@@ -58,7 +58,7 @@ fn glance(context: &Context) -> pb::StatusReply {
             hook: super::convert::hook(hook).into(),
             pin_dir: context.config.bpf_dir.display().to_string(),
             layout: context.bpf.layout(),
-            error: status.faults.get("bpf").map(|fault| fault.why.clone()).unwrap_or_default(),
+            error: status.faults.get(&Site::Bpf).map(|fault| fault.why.clone()).unwrap_or_default(),
         }),
         accel: Some(summary(context, &status)),
         ovsdb: Some(pb::Connection {
@@ -116,7 +116,11 @@ fn bridges(context: &Context) -> Vec<pb::Bridge> {
             datapath_id: known.and_then(|b| b.datapath_id).unwrap_or_default(),
             openflow: connections.get(&name).map(|c| connection(context, &name, c)),
             uplinks,
-            trouble: status.faults.get(&format!("bridge {name}")).map(|f| f.why.clone()).unwrap_or_default(),
+            trouble: status
+                .faults
+                .get(&Site::Bridge(name.clone()))
+                .map(|f| f.why.clone())
+                .unwrap_or_default(),
             endpoints: u32::try_from(on_it).unwrap_or(u32::MAX),
             flows_expected: flows.wanted,
             flows_present: flows.present,
