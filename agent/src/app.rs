@@ -33,10 +33,10 @@ use crate::health::{self, Readiness};
 use crate::install;
 use crate::kube::Cluster;
 use crate::observe;
-use crate::observe::drops::{Drops, Reader};
+use crate::observe::drops::Reader;
 use crate::probe::driver;
-use crate::reconcile::{Parts, ReconcileHandle, Reconciler};
-use crate::store::{self, Ledger, Store, StoreHandle};
+use crate::reconcile::{Parts, Reconciler};
+use crate::store::{self, Ledger, Store};
 
 const DEFAULT_CONFIG: &str = "/etc/underpass/agent.toml";
 
@@ -81,31 +81,54 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     make_private(&config.run_dir)?;
     make_private(&config.bpf_dir).context("setting up eBPF: is a bpffs mounted there?")?;
     let _locks = health::lock(&config.run_dir, &config.bpf_dir).await?;
+    let stop = CancellationToken::new();
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    let context = start_parts(&mut tasks, &config, &stop).await?;
+    observe(&mut tasks, &context, cluster.clone(), &stop);
+    let leaving = cluster::Leaving {
+        config: Arc::clone(&config),
+        cluster: cluster.clone(),
+        store: context.store.clone(),
+        reconcile: context.reconcile.clone(),
+        ovs: context.ports.watch(),
+    };
+    install::plugin(&config.install).context("installing the plugin")?;
+    let arrival = cluster::arrive(Arc::clone(&config), cluster, context.ports.watch());
+    let (calls, readiness) = (context.calls.clone(), context.readiness.clone());
+    open_socket(&mut tasks, context, &stop).await?;
+    tasks.spawn(named("arrival", arrival));
+
+    let outcome = until_stopped(&mut tasks).await;
+    readiness.set_stopping();
+    health::notify("STOPPING=1");
+    leaving.drain(&calls, outcome.is_ok()).await;
+    stop.cancel();
+    // What is in the kernel and on the switch stays: the guard holds without the agent.
+    fs::remove_file(config.socket()).ok();
+    tasks.shutdown().await;
+    outcome
+}
+
+/// Starts the ledger, the doors of the data plane, and who works on them; what the API needs of all that.
+async fn start_parts(
+    tasks: &mut JoinSet<&'static str>,
+    config: &Arc<Config>,
+    stop: &CancellationToken,
+) -> anyhow::Result<api::Context> {
     let proc_root = proc_root();
     let boot_id = boot_id(&proc_root)?;
-    let stop = CancellationToken::new();
-    let readiness = Readiness::default();
     let events = Events::default();
-    let mut tasks: JoinSet<&'static str> = JoinSet::new();
-
     let bpf = Arc::new(Bpf::open(&config.bpf_dir, config.max_endpoints).context("setting up eBPF")?);
     let ledger = Ledger::open(&config.run_dir, &boot_id)?;
-    let (store, store_handle) = Store::open(ledger, config.max_endpoints, crate::clock::boottime)?;
-    tasks.spawn(named("store", store::run(store)));
+    let (store_task, store) = Store::open(ledger, config.max_endpoints, crate::clock::boottime)?;
+    tasks.spawn(named("store", store::run(store_task)));
 
-    let (links, veths) = connect_links(&mut tasks, proc_root.clone()).await?;
-
-    let database = ovsdb::Endpoint::unix(&config.ovs.db);
-    let (ports_handle, ports_task) =
-        ports::ports(ports::PortsConfig::new(database, ovsdb::LockName::from_text("underpass")));
-    tasks.spawn(named("ports", ports_task.run()));
-    let (switches, switches_task) = flows::new(flows::Settings { run_dir: config.ovs.run_dir.clone() });
-    tasks.spawn(named("switches", flows::run(switches_task)));
-
+    let (links, veths) = connect_links(tasks, proc_root.clone()).await?;
+    let (ports, switches) = connect_switch(tasks, config);
     let (outcomes_out, outcomes) = watch::channel(Arc::default());
     let (stations_out, stations) = watch::channel(Arc::default());
     let prober = driver::Driver::new(driver::Parts {
-        config: Arc::clone(&config),
+        config: Arc::clone(config),
         bpf: Arc::clone(&bpf),
         switches: switches.clone(),
         stations,
@@ -119,15 +142,15 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         hooks_worker.run();
         "hooks"
     });
-    let (reconciler, reconcile_handle) = Reconciler::new(Parts {
-        config: Arc::clone(&config),
-        boot_id: boot_id.clone(),
-        store: store_handle.clone(),
+    let (reconciler, reconcile) = Reconciler::new(Parts {
+        config: Arc::clone(config),
+        boot_id,
+        store: store.clone(),
         links: links.clone(),
         veths,
         bpf: Arc::clone(&bpf),
         hooks,
-        ports: ports_handle.clone(),
+        ports: ports.clone(),
         switches: switches.clone(),
         outcomes: outcomes.clone(),
         stations: stations_out,
@@ -141,48 +164,24 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tasks.spawn(named("questions", question_runner.run()));
     let (drop_reader, drops) = Reader::new(bpf.drops()?)?;
     tasks.spawn(named("drops", drop_reader.run(stop.child_token())));
-    let watched = (drops.clone(), store_handle.clone(), events.clone());
-    observe(&mut tasks, watched, (&ports_handle, &switches, &reconcile_handle), cluster.clone(), &stop);
-    let leaving = cluster::Leaving {
-        config: Arc::clone(&config),
-        cluster: cluster.clone(),
-        store: store_handle.clone(),
-        reconcile: reconcile_handle.clone(),
-        ovs: ports_handle.watch(),
-    };
-    let context = api::Context {
-        config: Arc::clone(&config),
-        store: store_handle,
-        reconcile: reconcile_handle,
-        ports: ports_handle,
+    Ok(api::Context {
+        config: Arc::clone(config),
+        store,
+        reconcile,
+        ports,
         links,
         proc_root,
         bpf,
         switches,
         outcomes,
         events,
-        readiness: readiness.clone(),
+        readiness: Readiness::default(),
         calls,
         questions,
         drops,
         plugins: api::PluginVersions::default(),
         started: crate::clock::boottime(),
-    };
-    install::plugin(&config.install).context("installing the plugin")?;
-    let arrival = cluster::arrive(Arc::clone(&config), cluster, context.ports.watch());
-    let calls = context.calls.clone();
-    open_socket(&mut tasks, context, &stop).await?;
-    tasks.spawn(named("arrival", arrival));
-
-    let outcome = until_stopped(&mut tasks).await;
-    readiness.set_stopping();
-    health::notify("STOPPING=1");
-    leaving.drain(&calls, outcome.is_ok()).await;
-    stop.cancel();
-    // What is in the kernel and on the switch stays: the guard holds without the agent.
-    fs::remove_file(config.socket()).ok();
-    tasks.shutdown().await;
-    outcome
+    })
 }
 
 /// Names this boot of the node.
@@ -226,20 +225,32 @@ async fn connect_links(
     Ok((links, veths))
 }
 
+/// The doors to Open vSwitch: its database, and its bridges.
+fn connect_switch(tasks: &mut JoinSet<&'static str>, config: &Config) -> (PortsHandle, Switches) {
+    let database = ovsdb::Endpoint::unix(&config.ovs.db);
+    let (ports, ports_task) =
+        ports::ports(ports::PortsConfig::new(database, ovsdb::LockName::from_text("underpass")));
+    tasks.spawn(named("ports", ports_task.run()));
+    let (switches, switches_task) = flows::new(flows::Settings { run_dir: config.ovs.run_dir.clone() });
+    tasks.spawn(named("switches", flows::run(switches_task)));
+    (ports, switches)
+}
+
 /// Who looks at what happens, and tells of it.
 fn observe(
     tasks: &mut JoinSet<&'static str>,
-    (drops, store, events): (Drops, StoreHandle, Events),
-    (ports, switches, reconcile): (&PortsHandle, &Switches, &ReconcileHandle),
+    context: &api::Context,
     cluster: Option<Cluster>,
     stop: &CancellationToken,
 ) {
-    let offenders = observe::offenders::run(drops, store.clone(), events.clone(), stop.child_token());
+    let (store, events) = (context.store.clone(), context.events.clone());
+    let offenders =
+        observe::offenders::run(context.drops.clone(), store.clone(), events.clone(), stop.child_token());
     tasks.spawn(named("offenders", offenders));
     let sources = observe::node::Sources {
-        ovs: ports.watch(),
-        switches: switches.watch(),
-        status: reconcile.watch(),
+        ovs: context.ports.watch(),
+        switches: context.switches.watch(),
+        status: context.reconcile.watch(),
         store: store.clone(),
     };
     tasks.spawn(named("node", observe::node::run(sources, events.clone(), stop.child_token())));

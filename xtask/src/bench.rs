@@ -32,7 +32,8 @@ use crate::vm::{Accel, Guest, Outcome};
 /// The longest benchmark takes a third of it on a machine that does nothing else.
 const DEADLINE: Duration = Duration::from_mins(20);
 const GUEST_DEADLINE: Duration = Duration::from_mins(30);
-const GIT_DEADLINE: Duration = Duration::from_secs(10);
+/// A program that only says a word.
+const WORDS_DEADLINE: Duration = Duration::from_secs(10);
 
 /// By which the benchmarks learn what was built; they write it beside their results.
 const COMMIT_VARIABLE: &str = "BENCH_COMMIT";
@@ -159,7 +160,7 @@ struct Run {
 impl Run {
     fn prepare(args: &Args, all: &[What]) -> Result<Self> {
         let shell = Shell::new()?;
-        let stamp = process::output(cmd!(shell, "date -u +%Y%m%dT%H%M%SZ"), GIT_DEADLINE)?;
+        let stamp = process::output(cmd!(shell, "date -u +%Y%m%dT%H%M%SZ"), WORDS_DEADLINE)?;
         let folder = match &args.out {
             Some(folder) => folder.clone(),
             None => places::target()?.join("bench").join(stamp.trim()),
@@ -167,8 +168,10 @@ impl Run {
         let raw = folder.join(results::RAW);
         fs::create_dir_all(&raw).with_context(|| format!("cannot make {}", raw.display()))?;
         let root = places::root();
-        let described =
-            process::output(cmd!(shell, "git -C {root} describe --always --dirty --abbrev=12"), GIT_DEADLINE);
+        let described = process::output(
+            cmd!(shell, "git -C {root} describe --always --dirty --abbrev=12"),
+            WORDS_DEADLINE,
+        );
         let commit = described.map_or_else(|_| "not in git".to_owned(), |text| text.trim().to_owned());
         let effort = if args.quick { Some("--quick") } else { args.full.then_some("--full") };
         let mut binaries = PathBuf::new();
