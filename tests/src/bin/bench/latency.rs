@@ -1,8 +1,10 @@
-//! Round trips between two namespaces over every path that there is, in turn: a bare veth pair, a Linux bridge, two plain
-//! ports on OVS (what ovs-cni gives), two guarded pods through OVS, two accelerated pods.
+//! Round trips between two namespaces over every path that there is, in turn: a bare veth pair, a Linux bridge, two
+//! guarded ends without any bridge, two plain ports on OVS (what ovs-cni gives), two guarded pods through OVS, two
+//! accelerated pods.
 //!
 //! Each round takes every path once, so that what disturbs the machine disturbs them all.
 
+mod alone;
 mod paths;
 mod trips;
 

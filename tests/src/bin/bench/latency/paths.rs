@@ -5,7 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Datapath, Lab, Neighbour, Netns, Pod};
+use ebpf::Dataplane;
 
+use super::alone;
 use crate::tell;
 
 /// Two ends and a name.
@@ -17,14 +19,17 @@ pub(super) struct Path<'lab> {
 }
 
 enum Ends<'lab> {
-    /// Made here; a third namespace holds what is between them.
+    /// Made here.
     Bare {
         ends: [Netns; 2],
-        _between: Option<Netns>,
+        between: Option<Between>,
     },
     Foreign([Neighbour; 2]),
     Pods([Pod<'lab>; 2]),
 }
+
+/// A namespace that holds what is between two ends, and the programs that work there.
+type Between = (Netns, Option<Box<Dataplane>>);
 
 impl Path<'_> {
     pub(super) fn here(&self) -> &Netns {
@@ -51,6 +56,7 @@ pub(super) fn all(lab: &Lab) -> Result<Vec<Path<'_>>> {
         Ok(path) => all.push(path),
         Err(error) => tell(&format!("this kernel makes no Linux bridge: {error:#}")),
     }
+    all.push(alone::guarded(lab)?);
     let hosts = [("na", "10.0.0.101"), ("nb", "10.0.0.102")];
     all.push(Path {
         name: "OVS NORMAL",
@@ -71,8 +77,8 @@ pub(super) fn all(lab: &Lab) -> Result<Vec<Path<'_>>> {
 pub(super) fn clear(paths: Vec<Path<'_>>) -> Result<()> {
     for path in paths {
         match path.ends {
-            Ends::Bare { ends, _between: between } => {
-                ends.iter().chain(&between).try_for_each(Netns::delete)?;
+            Ends::Bare { ends, between } => {
+                ends.iter().chain(between.iter().map(|(netns, _)| netns)).try_for_each(Netns::delete)?;
             }
             Ends::Foreign(_) => {}
             Ends::Pods(pods) => {
@@ -111,14 +117,14 @@ fn bridged(lab: &Lab) -> Result<Path<'_>> {
         ip(&middle, &format!("link add {port} type veth peer name eth0 netns {}", place(end)?))?;
         ip(&middle, &format!("link set {port} master br0 up"))?;
     }
-    made_here("Linux bridge", "10.2.0", ends, Some(middle))
+    made_here("Linux bridge", "10.2.0", ends, Some((middle, None)))
 }
 
-fn made_here<'lab>(
+pub(super) fn made_here<'lab>(
     name: &'static str,
     net: &str,
     ends: [Netns; 2],
-    between: Option<Netns>,
+    between: Option<Between>,
 ) -> Result<Path<'lab>> {
     let addresses = [format!("{net}.1"), format!("{net}.2")];
     for (end, address) in ends.iter().zip(&addresses) {
@@ -128,21 +134,21 @@ fn made_here<'lab>(
     let [here_ip, there_ip] = addresses.map(|address| address.parse::<IpAddr>());
     Ok(Path {
         name,
-        ends: Ends::Bare { ends, _between: between },
+        ends: Ends::Bare { ends, between },
         here_ip: here_ip.context("an address")?,
         there_ip: there_ip.context("an address")?,
     })
 }
 
-fn namespace(lab: &Lab, name: &str) -> Result<Netns> {
+pub(super) fn namespace(lab: &Lab, name: &str) -> Result<Netns> {
     Netns::create(&lab.room_path(&format!("netns/{name}")))
 }
 
-fn place(netns: &Netns) -> Result<&str> {
+pub(super) fn place(netns: &Netns) -> Result<&str> {
     netns.path().to_str().context("a path")
 }
 
-fn ip(netns: &Netns, words: &str) -> Result<()> {
+pub(super) fn ip(netns: &Netns, words: &str) -> Result<()> {
     netns.enter(|| {
         let done = Command::new("ip").args(words.split(' ')).output().context("ip")?;
         ensure!(done.status.success(), "ip {words}: {}", String::from_utf8_lossy(&done.stderr).trim());
