@@ -194,6 +194,35 @@ pub enum Action<'a> {
     Unknown(&'a [u8]),
 }
 
+impl Action<'_> {
+    /// Whether Open vSwitch takes it into an action set.
+    pub(crate) fn is_settable(&self) -> bool {
+        !matches!(
+            self,
+            Self::OutputReg { .. }
+                | Self::OutputTrunc { .. }
+                | Self::Controller(_)
+                | Self::PopQueue
+                | Self::Meter(_)
+                | Self::StackPush(_)
+                | Self::StackPop(_)
+                | Self::DeleteField(_)
+                | Self::Clone(_)
+                | Self::Conjunction { .. }
+                | Self::Nat(_)
+                | Self::Sample(_)
+                | Self::Note(_)
+                | Self::Exit
+                | Self::FinTimeout { .. }
+                | Self::CheckPktLarger { .. }
+                | Self::Learn(_)
+                | Self::Multipath(_)
+                | Self::Bundle(_)
+                | Self::WriteMetadata { .. }
+        )
+    }
+}
+
 impl Action<'static> {
     /// Sends to a port.
     pub const fn output(port: OfPort) -> Self {

@@ -15,6 +15,7 @@ use crate::text::flow_out;
 use crate::text::out::Out;
 use crate::types::TableId;
 
+pub(crate) mod consistency;
 mod stats;
 
 pub use stats::FlowStatsIter;

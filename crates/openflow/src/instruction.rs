@@ -157,7 +157,7 @@ impl<'a> InstructionsRef<'a> {
         let mut r = reader;
         let mut normal = true;
         let mut seen = 0_u8;
-        let mut disguised = false;
+        let (mut disguised, mut conjunctive) = (false, false);
         while !r.is_empty() {
             let at = r;
             let mut found = Scan::new(version);
@@ -169,9 +169,13 @@ impl<'a> InstructionsRef<'a> {
             normal &= found.clean && seen < bit && !instruction.is_empty() && found.place != Place::Ended;
             seen |= bit;
             disguised |= found.place == Place::Ended;
+            conjunctive |= found.conjunctive;
         }
         if disguised && seen & BETWEEN_APPLY_AND_GOTO != 0 {
             return Err(reader.refuse(ErrorCode::OFPBAC_UNSUPPORTED_ORDER));
+        }
+        if conjunctive && seen & !APPLY_ALONE != 0 {
+            return Err(reader.refuse(ErrorCode::NXBAC_BAD_CONJUNCTION));
         }
         let borrowed = Self { bytes: reader.peek() };
         if normal {
@@ -280,7 +284,7 @@ impl<'a> Instruction<'a> {
             }
             WRITE | APPLY => {
                 found.pad(&mut body, 4)?;
-                found.place = if kind == APPLY { Place::Applied } else { Place::Elsewhere };
+                found.place = if kind == APPLY { Place::Applied } else { Place::Written };
                 scan(body, found)?;
                 let actions = ActionsRef::trusted(body.rest());
                 if kind == WRITE { Self::Write(actions) } else { Self::Apply(actions) }
@@ -452,6 +456,8 @@ fn unknown_code(kind: u16) -> ErrorCode {
 
 const UNKNOWN_RANK: u8 = 6;
 
+/// The bit of apply among those of the instructions seen.
+const APPLY_ALONE: u8 = 0b10;
 /// The bits of clear, write and metadata among those of the instructions seen.
 const BETWEEN_APPLY_AND_GOTO: u8 = 0b1_1100;
 

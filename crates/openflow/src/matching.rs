@@ -22,7 +22,7 @@ mod canon;
 mod decode;
 
 pub use build::{Ipv4Match, Ipv6Match};
-pub(crate) use decode::{fields as read_fields, read_match};
+pub(crate) use decode::{Context, fields as read_fields, read_match};
 
 /// An owned match.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

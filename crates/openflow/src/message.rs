@@ -252,8 +252,10 @@ impl<'a> Message<'a> {
             (ONF, ONF_MONITOR_CANCEL) if version == Version::V13 => Self::MonitorCancel(r.u32()?),
             (ONF, ONF_MONITOR_PAUSED) if version == Version::V13 => Self::MonitorPaused,
             (ONF, ONF_MONITOR_RESUMED) if version == Version::V13 => Self::MonitorResumed,
-            (ONF, ONF_BUNDLE_CONTROL) => Self::BundleControl(BundleControl::read(r)?),
-            (ONF, ONF_BUNDLE_ADD) => Self::BundleAdd(BundleAdd::read(r)?),
+            (ONF, ONF_BUNDLE_CONTROL) if version == Version::V13 => {
+                Self::BundleControl(BundleControl::read(r)?)
+            }
+            (ONF, ONF_BUNDLE_ADD) if version == Version::V13 => Self::BundleAdd(BundleAdd::read(r)?),
             _ => {
                 let nicira = if experimenter == NICIRA { Nicira::read(r, kind)? } else { None };
                 let unknown = || Self::Unknown { experimenter: Some((experimenter, kind)), body: r.rest() };

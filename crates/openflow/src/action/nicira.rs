@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::read::{self, Scan, check_move, field_header, readable};
+use super::read::{self, Place, Scan, check_move, field_header, readable};
 use super::{
     Action, ActionsRef, Controller, Ct, CtZone, Nat, NatKind, NatRange, Resubmit, Sample, SampleDirection,
     Subfield,
@@ -75,7 +75,7 @@ pub(super) fn read<'a>(
         OUTPUT_TRUNC => Action::OutputTrunc { port: OfPort::from_u16(r.u16()?), max_len: r.u32()? },
         CLONE => {
             scan.pad(r, 6)?;
-            nested(*r, scan)?;
+            nested(*r, scan, Place::Elsewhere)?;
             Action::Clone(ActionsRef::trusted(r.rest()))
         }
         LEARN => Action::Learn(super::learn::read(r, scan, false)?),
@@ -141,11 +141,12 @@ fn skipped<'a, T>(
 }
 
 /// Validates actions inside an action.
-fn nested(reader: Reader<'_>, scan: &mut Scan) -> Result<(), DecodeError> {
-    let depth = scan.depth;
-    scan.depth = depth.saturating_add(1);
+fn nested(reader: Reader<'_>, scan: &mut Scan, place: Place) -> Result<(), DecodeError> {
+    let around = (scan.depth, scan.place);
+    scan.depth = scan.depth.saturating_add(1);
+    scan.place = place;
     super::scan(reader, scan)?;
-    scan.depth = depth;
+    (scan.depth, scan.place) = around;
     Ok(())
 }
 
@@ -307,9 +308,13 @@ fn ct<'a>(r: &mut Reader<'a>, scan: &mut Scan) -> Result<Ct<'a>, DecodeError> {
     if flags & (Ct::COMMIT | Ct::FORCE) == Ct::FORCE {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
-    nested(*r, scan)?;
+    nested(*r, scan, Place::Tracked)?;
     let actions = ActionsRef::trusted(r.peek());
-    if !actions.iter().all(|action| is_tracked(&action)) {
+    // Without a commit nothing is kept that more than a translation could be written to.
+    let is_kept = flags & Ct::COMMIT != 0;
+    let is_plain =
+        matches!(actions.iter().next(), None | Some(Action::Nat(_))) && actions.iter().nth(1).is_none();
+    if !(is_kept || is_plain) || !actions.iter().all(|action| is_tracked(&action)) {
         return Err(r.refuse(ErrorCode::OFPBAC_BAD_ARGUMENT));
     }
     r.rest();

@@ -27,13 +27,19 @@ pub(crate) struct Scan {
     pub(crate) depth: u8,
     /// What the list is for.
     pub(crate) place: Place,
+    /// It holds clauses of conjunctive matches, which stand alone.
+    pub(crate) conjunctive: bool,
 }
 
 /// Where a list of actions stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In a message or a bucket, or it is what a flow writes.
+    /// In a message or a bucket.
     Elsewhere,
+    /// It is what a flow writes into the action set, which takes a few actions only.
+    Written,
+    /// Inside `ct`, where its fields can be written.
+    Tracked,
     /// It is what a flow applies: its last action may be an instruction in disguise.
     Applied,
     /// The last action was one, which nothing may follow.
@@ -48,7 +54,14 @@ impl Default for Scan {
 
 impl Scan {
     pub(crate) fn new(version: Version) -> Self {
-        Self { clean: true, nested_normal: true, version, depth: 0, place: Place::Elsewhere }
+        Self {
+            clean: true,
+            nested_normal: true,
+            version,
+            depth: 0,
+            place: Place::Elsewhere,
+            conjunctive: false,
+        }
     }
 
     /// Skips padding and remembers whether it was zero.
@@ -69,6 +82,7 @@ pub(crate) fn scan(mut reader: Reader<'_>, scan: &mut Scan) -> Result<(), Decode
         return Err(reader.fail(Malformed::TooDeep(MAX_NESTING)));
     }
     let mut all_normal = true;
+    let mut has_others = false;
     while !reader.is_empty() {
         let at = reader;
         if scan.place == Place::Ended {
@@ -76,18 +90,43 @@ pub(crate) fn scan(mut reader: Reader<'_>, scan: &mut Scan) -> Result<(), Decode
         }
         let (action, normal) = action(&mut reader, scan)?;
         match action {
+            Action::Conjunction { .. } => scan.conjunctive |= scan.depth == 0,
+            Action::Note(_) => {}
+            _ => has_others = true,
+        }
+        match action {
             // Translation means something inside `ct` only.
-            Action::Nat(_) if scan.depth == 0 => return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT)),
+            Action::Nat(_) if scan.depth == 0 && scan.place != Place::Written => {
+                return Err(at.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
+            }
             Action::WriteMetadata { .. } if scan.depth == 0 && scan.place == Place::Applied => {
                 scan.place = Place::Ended;
             }
-            Action::WriteMetadata { .. } => return Err(at.refuse(ErrorCode::OFPBIC_UNSUP_INST)),
-            _ => {}
+            _ => misplaced(&action, scan.place).map_or(Ok(()), |code| Err(at.refuse(code)))?,
         }
         all_normal &= normal;
     }
+    if scan.depth == 0 && scan.conjunctive && has_others {
+        return Err(reader.refuse(ErrorCode::NXBAC_BAD_CONJUNCTION));
+    }
     scan.nested_normal &= all_normal;
     Ok(())
+}
+
+/// Why an action cannot stand in such a place.
+fn misplaced(action: &Action<'_>, place: Place) -> Option<ErrorCode> {
+    match *action {
+        _ if place == Place::Written => (!action.is_settable()).then_some(ErrorCode::OFPBAC_BAD_TYPE),
+        Action::WriteMetadata { .. } => Some(ErrorCode::OFPBIC_UNSUP_INST),
+        Action::SetField { field, .. }
+        | Action::Load { dst: Subfield { field, .. }, .. }
+        | Action::Move { dst: Subfield { field, .. }, .. }
+            if place != Place::Tracked && matches!(field, Field::CtMark | Field::CtLabel) =>
+        {
+            Some(ErrorCode::OFPBAC_BAD_SET_ARGUMENT)
+        }
+        _ => None,
+    }
 }
 
 /// Whether valid actions are certainly in 1.5's normal form; a quick look at their types only.
@@ -165,6 +204,10 @@ fn standard<'a>(
         DEC_NW_TTL => (exactly(Action::DecTtl, raw, 8, r)?, true),
         SET_FIELD => {
             let action = set_field(r)?;
+            if matches!(action, Action::SetField { field: Field::VlanVid, value, .. } if value & 0x1000 == 0)
+            {
+                return Err(r.refuse(ErrorCode::OFPBAC_BAD_SET_ARGUMENT));
+            }
             r.zeros(r.len(), ErrorCode::OFPBAC_BAD_SET_ARGUMENT)?;
             let masked = match action {
                 Action::SetField { field, mask, .. } => !is_exact(field, mask),

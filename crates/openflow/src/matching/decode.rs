@@ -125,21 +125,31 @@ fn canonicalise(mut reader: Reader<'_>) -> Result<Match, DecodeError> {
     clippy::struct_excessive_bools,
     reason = "independent facts about one packet, each set by one field"
 )]
-struct Context {
+pub(crate) struct Context {
     /// `packet_type=(0,0)` was spelt out.
     explicit_ethernet: bool,
     /// A packet type other than Ethernet.
-    other_packet_type: Option<u32>,
-    eth_type: Option<u32>,
-    vlan_tagged: bool,
+    pub(crate) other_packet_type: Option<u32>,
+    pub(crate) eth_type: Option<u32>,
+    pub(crate) vlan_tagged: bool,
     later_fragment: bool,
-    ip_proto: Option<u32>,
+    pub(crate) ip_proto: Option<u32>,
     icmp_type: Option<u32>,
     icmp_code: u32,
     ct_valid: bool,
 }
 
 impl Context {
+    /// What a whole match says.
+    pub(crate) fn of(matching: MatchRef<'_>) -> Self {
+        let mut context = Self::default();
+        for tlv in matching {
+            let Some(field) = tlv.field else { continue };
+            context.remember(field, tlv.number(), tlv.mask_number());
+        }
+        context
+    }
+
     /// Checks one field against those before it and remembers what later ones ask for.
     fn admit(&mut self, tlv: &Tlv<'_>) -> Result<(), ErrorCode> {
         let Some(field) = tlv.field else {
@@ -159,7 +169,8 @@ impl Context {
         Ok(())
     }
 
-    fn remember(&mut self, field: Field, value: u128, mask: u128) {
+    /// Takes note of a field that others ask for.
+    pub(crate) fn remember(&mut self, field: Field, value: u128, mask: u128) {
         // None of the fields that matter has more than 32 bits.
         let number = u32::try_from(value).unwrap_or(u32::MAX);
         match field {
@@ -185,8 +196,9 @@ impl Context {
         }
     }
 
+    /// Whether a prerequisite is met.
     #[inline]
-    fn allows(&self, prereq: Prereq) -> bool {
+    pub(crate) fn allows(&self, prereq: Prereq) -> bool {
         match prereq {
             Prereq::None => true,
             Prereq::Ethernet => self.other_packet_type.is_none(),
@@ -205,7 +217,7 @@ impl Context {
         match prereq {
             Prereq::None | Prereq::Ethernet => true,
             Prereq::Arp => matches!(eth, Some(0x0806 | 0x8035)),
-            Prereq::VlanVid => self.vlan_tagged,
+            Prereq::VlanVid => self.vlan_tagged && self.other_packet_type.is_none(),
             Prereq::Mpls => matches!(eth, Some(0x8847 | 0x8848)),
             Prereq::Ipv4 => eth == Some(0x0800),
             Prereq::Ipv6 => eth == Some(0x86dd),

@@ -11,7 +11,7 @@ use super::{FLOW_MOD, write_message};
 use crate::cursor::Reader;
 use crate::error::{DecodeError, EncodeError};
 use crate::error_code::ErrorCode;
-use crate::flow::{Flow, FlowFlags};
+use crate::flow::{Flow, FlowFlags, consistency};
 use crate::instruction::{Instruction, InstructionsRef};
 use crate::matching::read_match;
 use crate::text::flow_out;
@@ -114,6 +114,10 @@ impl FlowMod {
             _ => return Err(r.refuse(ErrorCode::OFPFMFC_BAD_COMMAND)),
         };
         let instructions = InstructionsRef::read(*r, version)?.into_owned();
+        if r.is_strict() {
+            // Kept otherwise: what does not fit harms nobody but the flow's author.
+            consistency::check(matching.as_ref(), instructions.as_ref()).map_err(|code| r.refuse(code))?;
+        }
         if r.is_strict() && table != TableId::ALL && instructions.iter().any(|i| is_backwards(i, table)) {
             return Err(r.refuse(ErrorCode::OFPBIC_BAD_TABLE_ID));
         }

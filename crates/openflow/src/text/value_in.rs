@@ -154,7 +154,7 @@ fn frag(text: &str) -> Option<(u128, u128)> {
         "first" => (1, 3),
         "later" => (3, 3),
         "not_later" => (0, 2),
-        _ => return split(text, wide_number),
+        _ => return None,
     })
 }
 

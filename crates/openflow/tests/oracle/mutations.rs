@@ -10,7 +10,7 @@ use crate::{hex, lines, ovs};
 /// How many messages are broken and judged.
 const BROKEN: usize = 10_000;
 /// How many of them may get another verdict than Open vSwitch's, and how many another text. Known to differ: entries
-/// behind the first that cannot be read, whether actions fit the match, unknown properties, and which of several mistakes
+/// behind the first that cannot be read, unknown properties, and which of several mistakes
 /// is named.
 const OTHER_VERDICT: usize = BROKEN / 100;
 const OTHER_TEXT: usize = BROKEN * 4 / 100;
