@@ -3,6 +3,7 @@
 //! Keys that are not ours are ignored, with or without `IgnoreUnknown`: Multus and the kubelet add their own. Ours are
 //! matched in any case, since ovs-cni's manual shows them in lower case although its code wants upper case.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -46,15 +47,37 @@ impl RequestedIp {
 }
 
 impl FromStr for RequestedIp {
-    type Err = ();
+    /// What was expected instead.
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = if text.contains('/') {
             text.parse().map(Self::Network).map_err(drop)
         } else {
             text.parse().map(Self::Address).map_err(drop)
         };
-        parsed.ok().filter(|ip| is_unicast(ip.address())).ok_or(())
+        let ip: Self = parsed.map_err(|()| "an IP address")?;
+        if !is_unicast(ip.address()) {
+            return Err("a unicast address that is neither unspecified nor a loopback's");
+        }
+        match ip {
+            Self::Network(network) if is_edge(&network) => {
+                Err("an address between the network's own and its broadcast address")
+            }
+            _ => Ok(ip),
+        }
+    }
+}
+
+/// Refuses a list of addresses that no endpoint can have.
+pub(super) fn check_list(source: &str, ips: &[RequestedIp]) -> Result<(), String> {
+    if ips.len() > MAX_ADDRESSES {
+        return Err(format!("{source} has {} addresses: expected at most {MAX_ADDRESSES}", ips.len()));
+    }
+    let mut seen = BTreeSet::new();
+    match ips.iter().find(|ip| !seen.insert(ip.address())) {
+        Some(twice) => Err(format!("{source} has {} twice", twice.address())),
+        None => Ok(()),
     }
 }
 
@@ -75,13 +98,15 @@ impl CniArgs {
                     args.mac = Some(mac);
                 }
                 "IP" => {
-                    let ips: Result<Vec<_>, ()> = value.split(',').map(|ip| ip.trim().parse()).collect();
-                    args.ips = ips.map_err(|()| wrong(value, key, "IP addresses"))?;
+                    let read = |ip: &str| ip.parse().map_err(|expected| wrong(ip, key, expected));
+                    args.ips = value.split(',').map(|ip| read(ip.trim())).collect::<Result<_, _>>()?;
+                    check_list("CNI_ARGS IP", &args.ips)
+                        .map_err(|msg| CniError::new(Code::INVALID_ENVIRONMENT, msg))?;
                 }
                 "OVNPORT" => args.ovn_port = Some(value.to_owned()),
-                "K8S_POD_NAMESPACE" => value.clone_into(&mut pod.namespace),
-                "K8S_POD_NAME" => value.clone_into(&mut pod.name),
-                "K8S_POD_UID" => value.clone_into(&mut pod.uid),
+                "K8S_POD_NAMESPACE" => pod.namespace = name(key, value, MAX_LABEL)?,
+                "K8S_POD_NAME" => pod.name = name(key, value, MAX_SUBDOMAIN)?,
+                "K8S_POD_UID" => pod.uid = name(key, value, MAX_SUBDOMAIN)?,
                 _ => {}
             }
         }
@@ -90,12 +115,22 @@ impl CniArgs {
     }
 }
 
+/// A name that is shown on terminals and written into OVSDB. Kubernetes' own are lower case letters, digits, '-' and '.';
+/// runtimes without Kubernetes pass on whatever their user wrote.
+fn name(key: &str, value: &str, longest: usize) -> Result<String, CniError> {
+    if value.len() <= longest && value.chars().all(|char| char.is_ascii_graphic()) {
+        return Ok(value.to_owned());
+    }
+    Err(wrong(value, key, &format!("at most {longest} visible ASCII characters")))
+}
+
 /// The two names of an attachment, checked as the specification (§3, "Parameters") and the kernel want them.
 pub fn endpoint_id(container: &str, ifname: &str) -> Result<EndpointId, CniError> {
     let starts_well = container.starts_with(|first: char| first.is_ascii_alphanumeric());
     let rest_well = container.chars().all(|char| char.is_ascii_alphanumeric() || "_.-".contains(char));
     if !starts_well || !rest_well || container.len() > MAX_CONTAINER_ID {
-        let expected = format!("at most {MAX_CONTAINER_ID} letters, digits, '_', '.', '-'");
+        let expected =
+            format!("at most {MAX_CONTAINER_ID} letters, digits, '_', '.', '-', the first a letter or digit");
         return Err(variable("CNI_CONTAINERID", container, &expected));
     }
     // The kernel takes '%' for "the next free number" and keeps two names for its own directories of settings.
@@ -122,6 +157,13 @@ pub(super) fn is_unicast(address: IpAddr) -> bool {
     !address.is_unspecified() && !address.is_multicast() && !address.is_loopback() && !broadcast
 }
 
+/// Whether this is the first or last address of its IPv4 network, which belong to no station. A network of one or two
+/// addresses has neither (RFC 3021), IPv6 has no broadcast.
+fn is_edge(network: &IpNet) -> bool {
+    let IpNet::V4(network) = network else { return false };
+    network.prefix_len() < 31 && [network.network(), network.broadcast()].contains(&network.addr())
+}
+
 fn wrong(value: &str, key: &str, expected: &str) -> CniError {
     variable(&format!("CNI_ARGS {key}"), value, expected)
 }
@@ -130,6 +172,14 @@ fn variable(name: &str, value: &str, expected: &str) -> CniError {
     let value = shortened(&format!("{value:?}"));
     CniError::new(Code::INVALID_ENVIRONMENT, format!("{name} is {value}: expected {expected}"))
 }
+
+/// Addresses of one endpoint: as many as each of the 512 endpoints of the usual limit can have in the guard's maps
+/// (`ebpf_abi::MAX_SOURCES`).
+pub(super) const MAX_ADDRESSES: usize = 32;
+
+/// Longest names of Kubernetes: a label for namespaces, a subdomain for pods (RFC 1123; RFC 1035, section 2.3.4).
+const MAX_LABEL: usize = 63;
+const MAX_SUBDOMAIN: usize = 253;
 
 /// Longest container id: containerd's and CRI-O's have 64 characters; the ledger keeps it in one line.
 const MAX_CONTAINER_ID: usize = 200;
@@ -177,9 +227,43 @@ mod tests {
             "CNI_ARGS MAC is \"01:00:5e:00:00:01\": expected a unicast MAC address",
         );
         check_error("MAC=2:0:0:0:0:1", "CNI_ARGS MAC is \"2:0:0:0:0:1\": expected a unicast MAC address");
-        check_error("IP=10.0.0.300", "CNI_ARGS IP is \"10.0.0.300\": expected IP addresses");
-        check_error("IP=224.0.0.1", "CNI_ARGS IP is \"224.0.0.1\": expected IP addresses");
+        check_error("IP=10.0.0.1,10.0.0.300", "CNI_ARGS IP is \"10.0.0.300\": expected an IP address");
+        check_error("IP=10.0.0.1/24,10.0.0.1/16", "CNI_ARGS IP has 10.0.0.1 twice");
         check_error("MAC", "an entry of CNI_ARGS is \"MAC\": expected KEY=value");
+    }
+
+    #[test]
+    fn only_addresses_that_a_station_can_have_are_taken() {
+        for unicast in
+            ["10.0.0.0/31", "10.0.0.1/31", "10.0.0.255/32", "10.0.1.0/23", "fd00::/64", "10.0.0.255"]
+        {
+            assert!(unicast.parse::<RequestedIp>().is_ok(), "{unicast}");
+        }
+        for edge in ["10.0.0.0/24", "10.0.0.255/24", "10.0.0.4/30", "10.0.0.7/30"] {
+            let expected = "an address between the network's own and its broadcast address";
+            assert_eq!(edge.parse::<RequestedIp>(), Err(expected), "{edge}");
+        }
+        for none in ["0.0.0.0", "127.0.0.1/8", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1/64"] {
+            let expected = "a unicast address that is neither unspecified nor a loopback's";
+            assert_eq!(none.parse::<RequestedIp>(), Err(expected), "{none}");
+        }
+        let many: Vec<RequestedIp> = (1..=33).map(|n| format!("10.0.0.{n}").parse().unwrap()).collect();
+        assert_eq!(check_list("ips", &many), Err("ips has 33 addresses: expected at most 32".to_owned()));
+        assert_eq!(check_list("ips", &many[1..]), Ok(()));
+    }
+
+    #[test]
+    fn names_that_could_write_on_a_terminal_are_refused() {
+        let expected =
+            "CNI_ARGS K8S_POD_NAME is \"a\\u{1b}[2J\": expected at most 253 visible ASCII characters";
+        check_error("K8S_POD_NAMESPACE=a;K8S_POD_NAME=a\u{1b}[2J", expected);
+        for (key, longest) in [("K8S_POD_NAMESPACE", 63), ("K8S_POD_NAME", 253), ("K8S_POD_UID", 253)] {
+            CniArgs::parse(&format!("{key}={}", "a".repeat(longest))).unwrap();
+            let error = CniArgs::parse(&format!("{key}={}", "a".repeat(100_000))).unwrap_err();
+            let (cut, expected) = error.msg.split_once("...: expected ").unwrap();
+            assert!(cut.starts_with(&format!("CNI_ARGS {key} is \"aaa")) && cut.len() < 150, "{cut}");
+            assert_eq!(expected, format!("at most {longest} visible ASCII characters"));
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::model::{ConflictPolicy, GatewayPolicy, GuardMode, Mac, PortVlan};
 
 pub use head::{Head, Kind};
 
-use super::args::{CniArgs, RequestedIp, parse_mac};
+use super::args::{CniArgs, RequestedIp, check_list, parse_mac};
 use super::error::{CniError, Code};
 use super::fields::{Fields, wrong};
 use super::result::CniResult;
@@ -198,6 +198,7 @@ fn ips(fields: &Fields<'_>, args: &CniArgs, has_ipam: bool) -> Result<Vec<Reques
             (ips, source) = (listed, object.path_of("ips"));
         }
     }
+    check_list(&source, &ips).map_err(CniError::config)?;
     if has_ipam {
         return Ok(ips);
     }
@@ -216,8 +217,8 @@ fn ip_list(object: &Fields<'_>) -> Result<Vec<RequestedIp>, CniError> {
     list.iter()
         .enumerate()
         .map(|(index, value)| {
-            let parsed = value.as_str().and_then(|text| text.parse().ok());
-            parsed.ok_or_else(|| wrong(&format!("{path}[{index}]"), value, "an IP address"))
+            let parsed = value.as_str().ok_or("an IP address").and_then(str::parse);
+            parsed.map_err(|expected| wrong(&format!("{path}[{index}]"), value, expected))
         })
         .collect()
 }

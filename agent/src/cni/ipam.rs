@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::args::is_unicast;
+use super::args::{MAX_ADDRESSES, is_unicast};
 use super::error::{CniError, Code};
 use super::fields::shortened;
 use super::{CniResult, Head, Version};
@@ -69,6 +69,11 @@ pub fn allocated(run: Run<'_>) -> Result<CniResult, CniError> {
     if result.ips.is_empty() {
         return Err(CniError::config(format!("IPAM plugin {plugin} gave no address")));
     }
+    if result.ips.len() > MAX_ADDRESSES {
+        let given = result.ips.len();
+        let msg = format!("IPAM plugin {plugin} gave {given} addresses: expected at most {MAX_ADDRESSES}");
+        return Err(CniError::config(msg));
+    }
     if let Some(ip) = result.ips.iter().find(|ip| !is_unicast(ip.address.addr())) {
         let msg = format!("IPAM plugin {plugin} gave {}: expected a unicast address", ip.address);
         return Err(CniError::config(msg));
@@ -88,6 +93,11 @@ pub fn succeeded(run: Run<'_>) -> Result<(), CniError> {
         let msg = format!("IPAM plugin {} ended with status {} and no CNI error", run.plugin, run.exit);
         CniError::new(Code::IO_FAILURE, msg).because(last_lines(run.stderr))
     }))
+}
+
+/// Whether the plugin ran to its end and said no in its own words: an ADD that ended so gave nothing.
+pub fn refused(run: Run<'_>) -> bool {
+    run.failure.is_empty() && run.exit != 0 && CniError::from_json(run.stdout).is_some()
 }
 
 fn did_not_run(run: Run<'_>) -> CniError {
@@ -171,6 +181,10 @@ mod tests {
             let msg = format!("IPAM plugin host-local gave {address}: expected a unicast address");
             assert_eq!((error.code, error.msg), (Code(7), msg));
         }
+        let many: Vec<_> = (1..=33).map(|n| format!(r#"{{"address":"10.0.0.{n}/24"}}"#)).collect();
+        let given = format!(r#"{{"cniVersion":"1.0.0","ips":[{}]}}"#, many.join(","));
+        let error = allocated(run(0, &given, "")).unwrap_err();
+        assert_eq!(error.msg, "IPAM plugin host-local gave 33 addresses: expected at most 32");
         let error = allocated(run(0, "oops", "")).unwrap_err();
         assert_eq!(error.msg, "the result of IPAM plugin host-local cannot be read");
         assert_eq!(error.code, Code::UNDECODABLE);
@@ -181,6 +195,10 @@ mod tests {
         let full = r#"{"code":999,"msg":"no IP addresses available","details":"range set 1"}"#;
         let error = allocated(run(1, full, "")).unwrap_err();
         assert_eq!(error, CniError::new(Code(999), "no IP addresses available").because("range set 1"));
+        assert!(refused(run(1, full, "")));
+        for unclear in [run(2, "", "panic: nil\n"), run(0, full, ""), missing()] {
+            assert!(!refused(unclear), "{unclear:?}");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn a_bridge_is_named_or_found_by_its_uplink() {
 
 #[test]
 fn a_trunk_is_the_union_of_its_items() {
-    let list = json!([{ "minID": 20, "maxID": 22 }, { "id": 10 }, { "id": 21, "minID": 5, "maxID": 5 }]);
+    let list = json!([{ "minID": 20, "maxID": 22 }, { "id": 10 }, { "id": 21 }, { "minID": 5, "maxID": 5 }]);
     let vlans = vec![5, 10, 20, 21, 22];
     assert_eq!(
         underpass(json!({ "trunk": list, "vlan": 7 })).vlan,
@@ -100,6 +100,13 @@ fn a_trunk_is_the_union_of_its_items() {
         PortVlan::Trunk { vlans: vlans.clone(), native: None }
     );
     assert_eq!(ovs(json!({ "trunk": list })).vlan, PortVlan::Trunk { vlans, native: None });
+}
+
+#[test]
+fn an_item_of_a_trunk_is_a_vlan_or_a_range_and_for_ovs_cni_both() {
+    let both = json!({ "trunk": [{ "id": 9 }, { "id": 1, "minID": 2, "maxID": 3 }] });
+    check_bad(both.clone(), "trunk[1] has id and minID: expected one VLAN or a range of them");
+    assert_eq!(ovs(both).vlan, PortVlan::Trunk { vlans: vec![1, 2, 3, 9], native: None });
 }
 
 #[test]
@@ -286,6 +293,14 @@ fn requested_addresses_need_a_prefix_only_without_ipam() {
     check_bad(
         json!({ "runtimeConfig": { "ips": ["10.0.0.7/24", "10.0.0.7/33"] } }),
         "runtimeConfig.ips[1] is \"10.0.0.7/33\": expected an IP address",
+    );
+    check_bad(
+        json!({ "runtimeConfig": { "ips": ["10.0.0.255/24"] } }),
+        "runtimeConfig.ips[0] is \"10.0.0.255/24\": expected an address between the network's own and its broadcast address",
+    );
+    check_bad(
+        json!({ "args": { "cni": { "ips": ["10.0.0.7/24", "10.0.0.7/24"] } } }),
+        "args.cni.ips has 10.0.0.7 twice",
     );
     let args = CniArgs::parse("IP=10.0.0.9").unwrap();
     let error = NetConf::parse(&config("underpass", json!({})), &args).unwrap_err();

@@ -15,6 +15,12 @@ pub(super) fn underpass(fields: &Fields<'_>) -> Result<PortVlan, CniError> {
     let vlan = vlan(fields)?;
     let Some(list) = fields.list("trunk")? else { return Ok(PortVlan::Access(vlan.unwrap_or(0))) };
     let vlans = union(list, 1, MAX_VLAN)?;
+    // ovs-cni lets an item be both and takes both; where the meaning is ours, one of the two is a mistake.
+    let says = |item: &Value, key| item.get(key).is_some_and(|value| !value.is_null());
+    if let Some(index) = list.iter().position(|item| says(item, "id") && says(item, "minID")) {
+        let msg = format!("trunk[{index}] has id and minID: expected one VLAN or a range of them");
+        return Err(CniError::config(msg));
+    }
     if vlans.is_empty() {
         return Err(fields.wrong("trunk", "at least one VLAN"));
     }
@@ -40,7 +46,7 @@ fn vlan(fields: &Fields<'_>) -> Result<Option<u16>, CniError> {
     fields.number("vlan", 0..=MAX_VLAN, "a VLAN id")
 }
 
-/// The VLANs of all items, ascending, each once. An item is an `id`, a range, or both.
+/// The VLANs of all items, ascending, each once. An item is an `id`, a range, or (as ovs-cni has it) both.
 fn union(list: &[Value], least: u16, most: u16) -> Result<Vec<u16>, CniError> {
     let mut vlans = BTreeSet::new();
     for (index, value) in list.iter().enumerate() {
