@@ -3,6 +3,7 @@
 //! A derived deserializer stops at the first fault; an operator who has to fix a ConfigMap wants them all. The
 //! table of keys below is the whole schema.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::{
     Accel, Bridge, Cni, Config, Conflict, Fault, ForLife, Gateway, InCluster, Install, Kubernetes, Log,
     LogFormat, Ovs,
 };
+use crate::limits::GATEWAY_QUESTIONS;
 use crate::model::{ConflictPolicy, GatewayPolicy, GuardMode, ProbeTiming};
 
 /// Sections and their keys; the empty name is the top level.
@@ -60,12 +62,13 @@ fn read(r: &mut Reader) -> Config {
     let db = r.path("ovs.db", "/var/run/openvswitch/db.sock");
     let ovs_run_dir = db.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let probe = ProbeTiming::USUAL;
-    let renew = r.duration("accel.renew", 5 * second, Duration::from_millis(100));
-    let lease = r.duration("accel.lease", 30 * second, second);
+    let renew = r.duration("accel.renew", 5 * second, second / 10..=LONGEST);
+    let lease = r.duration("accel.lease", 30 * second, second..=LONGEST);
     if lease <= renew {
         r.fault("accel.lease", format!("{lease:?} must be longer than accel.renew, {renew:?}"));
     }
-    Config {
+    let cni = Cni { timeout: r.duration("cni.timeout", CALL, second..=CALL) };
+    let config = Config {
         run_dir: r.path("run_dir", "/run/underpass"),
         bpf_dir: r.path("bpf_dir", "/sys/fs/bpf/underpass"),
         ovs: Ovs {
@@ -75,7 +78,7 @@ fn read(r: &mut Reader) -> Config {
             table_base: u8::try_from(r.integer("ovs.table_base", 220, 1, 245)).unwrap_or(220),
         },
         bridges: r.bridges(),
-        cni: Cni { timeout: r.duration("cni.timeout", 55 * second, second) },
+        cni,
         guard_mode: r.choice(
             "guard.mode",
             &[
@@ -97,8 +100,8 @@ fn read(r: &mut Reader) -> Config {
             timing: ProbeTiming {
                 count: u32::try_from(r.integer("conflict.count", probe.count.into(), 1, 10))
                     .unwrap_or(probe.count),
-                interval: r.duration("conflict.interval", probe.interval, second / 100),
-                wait: r.duration("conflict.wait", probe.wait, second / 100),
+                interval: r.duration("conflict.interval", probe.interval, PROBE_PAUSE),
+                wait: r.duration("conflict.wait", probe.wait, PROBE_PAUSE),
             },
             for_life: r.choice("conflict.for_life", &[("notify", ForLife::Notify), ("off", ForLife::Off)]),
         },
@@ -111,8 +114,8 @@ fn read(r: &mut Reader) -> Config {
                     ("off", GatewayPolicy::Off),
                 ],
             ),
-            interval: r.duration("gateway.interval", 2 * second, second / 10),
-            timeout: r.duration("gateway.timeout", second, second / 100),
+            interval: r.duration("gateway.interval", 2 * second, second / 10..=LONGEST),
+            timeout: r.duration("gateway.timeout", second, second / 100..=10 * second),
             lost_after: u32::try_from(r.integer("gateway.lost_after", 3, 1, 100)).unwrap_or(3),
             back_after: u32::try_from(r.integer("gateway.back_after", 2, 1, 100)).unwrap_or(2),
         },
@@ -124,8 +127,34 @@ fn read(r: &mut Reader) -> Config {
         },
         kubernetes: kubernetes(r),
         install: install(r),
+    };
+    refuse_slow_probes(r, &config);
+    config
+}
+
+/// An ADD waits for its probes, and if it must for its gateway: both have to end before its deadline.
+fn refuse_slow_probes(r: &mut Reader, config: &Config) {
+    let ProbeTiming { count, interval, wait } = config.conflict.timing;
+    let gateway = match config.gateway.policy {
+        GatewayPolicy::Require => config.gateway.timeout * GATEWAY_QUESTIONS,
+        GatewayPolicy::Warn | GatewayPolicy::Off => Duration::ZERO,
+    };
+    let needed = interval * count + wait + gateway;
+    if needed >= config.cni.timeout {
+        let timeout = config.cni.timeout;
+        r.fault("cni.timeout", format!("{timeout:?} is not longer than the probes of an ADD, {needed:?}"));
     }
 }
+
+/// The default, and the most: the plugin gives the agent up 5 s later, and the runtime should hear the agent.
+const CALL: Duration = Duration::from_secs(55);
+
+/// Between two probes and after the last, as in CNI configurations: from what a switch can answer in to RFC 5227's own
+/// order of magnitude.
+const PROBE_PAUSE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(2);
+
+/// What nobody can wait for is a slip of the pen.
+const LONGEST: Duration = Duration::from_hours(1);
 
 fn kubernetes(r: &mut Reader) -> Kubernetes {
     let daemonset = r.optional("kubernetes.daemonset").and_then(|text| {
@@ -232,15 +261,19 @@ impl Reader {
     }
 
     /// Durations are text with a unit: `"100ms"`, `"2s"`, `"1m 30s"`.
-    fn duration(&mut self, path: &str, default: Duration, least: Duration) -> Duration {
+    fn duration(&mut self, path: &str, default: Duration, range: RangeInclusive<Duration>) -> Duration {
         let parsed = match self.value(path) {
             None => return default,
-            Some(Value::String(text)) => parse_duration(&text).filter(|d| *d >= least),
+            Some(Value::String(text)) => parse_duration(&text).filter(|d| range.contains(d)),
             Some(_) => None,
         };
         parsed.unwrap_or_else(|| {
             let value = self.value(path).map(|v| v.to_string()).unwrap_or_default();
-            self.fault(path, format!("{value} is not a duration of at least {least:?}, such as \"100ms\""));
+            let (least, most) = (range.start(), range.end());
+            self.fault(
+                path,
+                format!("{value} is not a duration from {least:?} to {most:?}, such as \"100ms\""),
+            );
             default
         })
     }
@@ -271,17 +304,31 @@ impl Reader {
             let name = item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             if name.is_empty() {
                 self.fault(&format!("bridge[{index}].name"), "a bridge needs a name");
+            } else if !is_interface_name(&name) {
+                self.fault(&format!("bridge[{index}].name"), format!("{name:?} is not {AN_INTERFACE_NAME}"));
             }
             if bridges.iter().any(|b: &Bridge| b.name == name) {
                 self.fault(&format!("bridge[{index}].name"), format!("`{name}` is there twice"));
             }
             let uplinks = item.get("uplinks").map_or(Some(Vec::new()), strings);
-            if uplinks.is_none() {
-                self.fault(&format!("bridge[{index}].uplinks"), "not a list of interface names");
+            let path = format!("bridge[{index}].uplinks");
+            match &uplinks {
+                None => self.fault(&path, "not a list of interface names"),
+                Some(uplinks) => self.check_uplinks(&path, uplinks),
             }
             bridges.push(Bridge { name, uplinks: uplinks.unwrap_or_default() });
         }
         bridges
+    }
+
+    fn check_uplinks(&mut self, path: &str, uplinks: &[String]) {
+        for (index, name) in uplinks.iter().enumerate() {
+            if !is_interface_name(name) {
+                self.fault(&format!("{path}[{index}]"), format!("{name:?} is not {AN_INTERFACE_NAME}"));
+            } else if uplinks.iter().take(index).any(|other| other == name) {
+                self.fault(&format!("{path}[{index}]"), format!("`{name}` is there twice"));
+            }
+        }
     }
 
     fn refuse_unknown_keys(&mut self) {
@@ -334,6 +381,15 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     }
     Some(total)
 }
+
+/// Whether Linux has interfaces of this name (`dev_valid_name`; IFNAMSIZ less the closing zero): bridges of Open vSwitch
+/// are interfaces too. Only ASCII, as everything else that names them.
+fn is_interface_name(name: &str) -> bool {
+    let fine = name.chars().all(|char| char.is_ascii_graphic() && char != '/' && char != ':');
+    (1..=15).contains(&name.len()) && fine && name != "." && name != ".."
+}
+
+const AN_INTERFACE_NAME: &str = "the name of an interface: at most 15 visible characters without '/' and ':'";
 
 fn strings(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|v| v.as_str().map(str::to_owned)).collect()
