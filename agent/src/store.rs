@@ -58,6 +58,9 @@ pub enum Reservation {
     CallerReleases,
     /// Nobody will: the agent must.
     AgentReleases,
+    /// The caller has asked, and the plugin cannot or will not: an address that it is known to have given is still owed,
+    /// others never were.
+    PluginRefused,
 }
 
 pub(crate) enum Request {
@@ -69,7 +72,9 @@ pub(crate) enum Request {
     Remove(Remove, oneshot::Sender<Result<Generation, StoreError>>),
     Unplugged(EndpointId, Generation),
     Gone(EndpointId, Generation),
+    Pay(EndpointId, Ipam, oneshot::Sender<bool>),
     Paid(EndpointId, Ipam),
+    Unpaid(EndpointId, Ipam, String),
 }
 
 /// A wish to take an endpoint away.
@@ -137,6 +142,17 @@ impl StoreHandle {
     /// The reconciler saw that nothing is left of a removal.
     pub async fn gone(&self, id: EndpointId, revision: Generation) {
         self.tell(Request::Gone(id, revision)).await;
+    }
+
+    /// Whether a debt is still this one; then nothing takes its place until it was reported as paid or unpaid.
+    pub async fn pay(&self, id: &EndpointId, ipam: &Ipam) -> bool {
+        let (id, ipam) = (id.clone(), ipam.clone());
+        self.ask(|reply| Request::Pay(id, ipam, reply)).await.unwrap_or(false)
+    }
+
+    /// This reservation could not be given back now.
+    pub async fn unpaid(&self, id: EndpointId, ipam: Ipam, why: String) {
+        self.tell(Request::Unpaid(id, ipam, why)).await;
     }
 
     /// This reservation was given back.

@@ -143,6 +143,31 @@ fn an_error_of_ipam_is_passed_on_and_leaves_nothing() {
 }
 
 #[test]
+fn an_ipam_that_only_fails_owes_nothing_and_holds_nobody_up() {
+    let lab = Lab::usual();
+    // host-local without a range fails at ADD and at DEL alike.
+    let broken = json!({ "type": "host-local", "dataDir": lab.room_path("ipam") });
+    let bad = lab.pod("a").without_ipam().key("ipam", broken).place();
+    let owed = || lab.agent().status().expect("a status").ipam_debts;
+    assert_ne!(bad.add().exit, Some(0));
+    assert_eq!(owed(), 0);
+    bad.del().succeeded();
+    assert_eq!(owed(), 0);
+    assert_ne!(bad.add().exit, Some(0));
+    // The same attachment with a configuration that works.
+    let mut mended = bad.attachment().clone();
+    let range = json!([[{ "subnet": "10.9.0.0/24" }]]);
+    let ipam = json!({ "type": "host-local", "dataDir": lab.room_path("ipam"), "ranges": range });
+    mended.conf = mended.conf.key("ipam", ipam);
+    let answer = lab.cni(Verb::Add, &mended);
+    answer.succeeded();
+    assert!(answer.took < lab.within_seconds(5), "{answer:?}");
+    lab.cni(Verb::Del, &mended).succeeded();
+    lab.assert_nothing_left();
+    lab.finish();
+}
+
+#[test]
 fn del_succeeds_twice_and_for_what_was_never_added() {
     let lab = Lab::usual();
     let pod = lab.pod("a").up();

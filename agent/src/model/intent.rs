@@ -113,6 +113,18 @@ pub struct Intent {
     pub removals: BTreeMap<EndpointId, Removal>,
     /// Addresses that the agent itself has to give back, or may have to.
     pub debts: BTreeMap<EndpointId, Ipam>,
+    /// Debts that could not be paid the last time, and why. While one is here nobody is paying it, and a new ADD of its
+    /// attachment ends it.
+    pub unpaid: BTreeMap<EndpointId, String>,
     /// Files of the ledger that cannot be read, by name.
     pub unreadable: BTreeSet<String>,
+}
+
+impl Intent {
+    /// Whether a new attachment can have this name: nothing is left of a former one, and nobody is about to give an
+    /// address back in its name.
+    pub fn is_free(&self, id: &EndpointId) -> bool {
+        let pays = self.debts.contains_key(id) && !self.unpaid.contains_key(id);
+        !self.removals.contains_key(id) && !pays
+    }
 }

@@ -101,6 +101,7 @@ impl Store {
         }
         let slot = self.slots.take().ok_or(StoreError::Full(self.slots.capacity()))?;
         let revision = self.intent.generation.next();
+        let debt = self.write_off(&id);
         let entry = Entry {
             endpoint: new.endpoint,
             slot,
@@ -116,8 +117,18 @@ impl Store {
         if written.is_err() {
             self.intent.endpoints.remove(&id);
             self.slots.give_back(slot);
+            self.intent.debts.extend(debt.map(|debt| (id, debt)));
         }
         written
+    }
+
+    /// Ends a debt that could not be paid, since it would be paid with the address of the attachment that takes its
+    /// place. What the plugin keeps of the former one it says itself, or the runtime's GC finds.
+    fn write_off(&mut self, id: &EndpointId) -> Option<Ipam> {
+        let why = self.intent.unpaid.remove(id)?;
+        let debt = self.intent.debts.remove(id)?;
+        tracing::warn!(endpoint = %id, plugin = %debt.plugin, %why, "debt ended unpaid by a new ADD");
+        Some(debt)
     }
 
     /// Takes in living endpoints that the ledger has lost; tells which. Those that came or went meanwhile are left.
@@ -131,6 +142,7 @@ impl Store {
             let slot = slot.filter(|slot| self.slots.claim(*slot)).or_else(|| self.slots.take());
             let slot = slot.ok_or(StoreError::Full(self.slots.capacity()))?;
             let created = self.intent.generation.next();
+            self.write_off(&id);
             let entry = Entry {
                 endpoint,
                 slot,
@@ -152,11 +164,11 @@ impl Store {
         Ok(adopted)
     }
 
-    /// Whether an id stands for something. A debt counts too: paying it later would give back the new attachment's
-    /// address.
+    /// Whether an id stands for something. A debt that may be paid now counts too: that would give back the new
+    /// attachment's address.
     fn is_taken(&self, id: &EndpointId) -> bool {
         let intent = &self.intent;
-        intent.endpoints.contains_key(id) || intent.removals.contains_key(id) || intent.debts.contains_key(id)
+        intent.endpoints.contains_key(id) || !intent.is_free(id)
     }
 
     fn set_ipam(&mut self, id: &EndpointId, created: Generation, ipam: Ipam) -> Result<(), StoreError> {
@@ -236,6 +248,15 @@ impl Store {
 
     /// Books the address of a removed endpoint as owed, or as none of ours any more.
     fn settle_reservation(&mut self, remove: &Remove, entry: Option<&Entry>) {
+        let before = self.intent.debts.get(&remove.id).cloned();
+        self.settle_debt(remove, entry);
+        // Another debt than before was not tried yet.
+        if self.intent.debts.get(&remove.id) != before.as_ref() {
+            self.intent.unpaid.remove(&remove.id);
+        }
+    }
+
+    fn settle_debt(&mut self, remove: &Remove, entry: Option<&Entry>) {
         let debts = &mut self.intent.debts;
         let ipam = entry.and_then(|e| e.ipam.clone());
         // A DEL that overtakes an ADD may have told the plugin before the ADD did: only the ADD knows how that ends.
@@ -244,7 +265,13 @@ impl Store {
             (Some(ipam), _) if overtakes => drop(debts.insert(remove.id.clone(), ipam)),
             _ if debts.get(&remove.id).is_some_and(|debt| debt.state == IpamState::Held) => {}
             (_, Reservation::CallerReleases) => drop(debts.remove(&remove.id)),
-            (ipam, Reservation::AgentReleases) => {
+            // Of an endpoint that was put together again nobody knows which plugin gave its addresses.
+            (None, Reservation::PluginRefused) if entry.is_none() => {
+                if debts.get(&remove.id).is_some_and(|debt| debt.result.is_none()) {
+                    debts.remove(&remove.id);
+                }
+            }
+            (ipam, Reservation::AgentReleases | Reservation::PluginRefused) => {
                 if let Some(ipam) = ipam.or_else(|| remove.plugin.clone()) {
                     debts.insert(remove.id.clone(), Ipam { state: IpamState::Owed, ..ipam });
                 }
@@ -263,7 +290,7 @@ impl Store {
                 }
                 debts.remove(&remove.id);
             }
-            Reservation::AgentReleases => {
+            Reservation::AgentReleases | Reservation::PluginRefused => {
                 let held = debts.remove(&remove.id).or_else(|| remove.plugin.clone());
                 let Some(held) = held else { return Ok(self.intent.generation) };
                 debts.insert(remove.id.clone(), Ipam { state: IpamState::Owed, ..held });
@@ -294,6 +321,24 @@ impl Store {
         }
         self.intent.generation = self.intent.generation.next();
         self.settle(id);
+    }
+
+    /// Whether this debt is to be paid; from now on it stands in the way of an ADD.
+    fn pay(&mut self, id: &EndpointId, ipam: &Ipam) -> bool {
+        if self.intent.debts.get(id) != Some(ipam) {
+            return false;
+        }
+        if self.intent.unpaid.remove(id).is_some() {
+            self.publish();
+        }
+        true
+    }
+
+    fn unpaid(&mut self, id: EndpointId, ipam: &Ipam, why: String) {
+        if self.intent.debts.get(&id) == Some(ipam) {
+            self.intent.unpaid.insert(id, why);
+            self.publish();
+        }
     }
 
     fn paid(&mut self, id: &EndpointId, ipam: &Ipam) {
@@ -377,7 +422,9 @@ impl Store {
             Request::Remove(remove, reply) => drop(reply.send(self.remove(&remove))),
             Request::Gone(id, revision) => self.gone(&id, revision),
             Request::Unplugged(id, revision) => self.unplugged(&id, revision),
+            Request::Pay(id, ipam, reply) => drop(reply.send(self.pay(&id, &ipam))),
             Request::Paid(id, ipam) => self.paid(&id, &ipam),
+            Request::Unpaid(id, ipam, why) => self.unpaid(id, &ipam, why),
         }
     }
 }

@@ -166,6 +166,52 @@ async fn a_debt_keeps_the_name_busy_until_it_is_paid() {
 }
 
 #[tokio::test]
+async fn a_debt_that_cannot_be_paid_holds_up_no_new_attachment() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let id = live(&store, "a").await.endpoint.id.clone();
+    let revision = store.remove(remove("a", Reservation::AgentReleases)).await.unwrap();
+    store.gone(id.clone(), revision).await;
+    assert!(store.pay(&id, &owed()).await);
+    store.unpaid(id.clone(), owed(), "no ranges".to_owned()).await;
+    // A DEL that owes the same once more changes nothing; while the plugin is asked again, nobody takes the name.
+    let revision = store.remove(remove("a", Reservation::AgentReleases)).await.unwrap();
+    store.gone(id.clone(), revision).await;
+    assert_eq!(store.intent().unpaid[&id], "no ranges");
+    assert!(store.pay(&id, &owed()).await);
+    assert!(matches!(store.put(new("a")).await, Err(StoreError::Exists(_))));
+    store.unpaid(id.clone(), owed(), "no ranges".to_owned()).await;
+    store.put(new("a")).await.unwrap();
+    let intent = store.intent();
+    assert!(intent.debts.is_empty() && intent.unpaid.is_empty());
+    assert!(!store.pay(&id, &owed()).await, "the address is the new attachment's");
+}
+
+#[tokio::test]
+async fn a_plugin_that_refuses_a_del_is_owed_only_what_it_is_known_to_have_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir, BOOT);
+    let id = EndpointId::new("a", "eth0");
+    let refused = || Remove { plugin: Some(ipam()), ..remove("a", Reservation::PluginRefused) };
+    store.remove(refused()).await.unwrap();
+    assert!(store.intent().debts.is_empty(), "nothing is known of it");
+    store.remove(Remove { plugin: Some(ipam()), ..remove("a", Reservation::AgentReleases) }).await.unwrap();
+    assert_eq!(store.intent().debts.len(), 1);
+    store.remove(refused()).await.unwrap();
+    assert!(store.intent().debts.is_empty(), "asked by the runtime, the plugin knows nothing of it either");
+    store.gone(id.clone(), store.intent().generation).await;
+
+    let entry = store.put(new("a")).await.unwrap();
+    let given = Ipam { result: Some("{}".to_owned()), ..ipam() };
+    store.set_ipam(&id, entry.created, given).await.unwrap();
+    store.commit(&id, entry.created).await.unwrap();
+    for _ in 0..2 {
+        store.remove(refused()).await.unwrap();
+        assert_eq!(store.intent().debts[&id].state, IpamState::Owed);
+    }
+}
+
+#[tokio::test]
 async fn a_withdrawn_call_does_not_remove_its_successor() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir, BOOT);

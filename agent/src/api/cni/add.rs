@@ -6,11 +6,11 @@ use std::sync::Arc;
 use agent_api::cni::v1::{Start, Verb};
 use tokio::time::{Instant, timeout_at};
 
-use super::ipam::{Delegate, gone_error, held, run_of};
+use super::ipam::{Delegate, Returned, gone_error, held, run_of};
 use super::request::{Asked, check_mtu, with_addresses};
 use super::{Context, asked_at, finish, outage};
 use crate::api::shim::{Gone, Shim};
-use crate::cni::ipam::allocated;
+use crate::cni::ipam::{self, allocated};
 use crate::cni::result::{Interface, Ip, Route};
 use crate::cni::{CniError, CniResult, Code, Version};
 use crate::events::{EventKind, Subject};
@@ -56,12 +56,12 @@ pub(super) async fn run(context: &Context, pid: i32, start: &Start, mut shim: Sh
                 withdraw(context, &asked, start, created, Reservation::AgentReleases).await;
             }
         }
-        Err(error) => {
+        Err(Failed { error, ipam_refused }) => {
             let text = format!("ADD of {title} failed: {} {}", error.msg, error.details);
             // Its pod is told along: the intent is about to forget it.
             let subject = Subject::Endpoint(asked.id.clone(), asked.args.pod.clone());
             context.events.record(EventKind::EndpointFailed, subject, text.trim_end());
-            let reservation = release(context, &asked, start, &mut shim, created).await;
+            let reservation = release(context, &asked, start, &mut shim, created, ipam_refused).await;
             withdraw(context, &asked, start, created, reservation).await;
             finish(&mut shim, Err(error), version).await;
         }
@@ -115,6 +115,19 @@ async fn begin(
     Ok(Begun::New(entry.created))
 }
 
+/// Why an ADD that had begun came to nothing.
+struct Failed {
+    error: CniError,
+    /// The IPAM plugin said no in its own words, and so gave nothing.
+    ipam_refused: bool,
+}
+
+impl From<CniError> for Failed {
+    fn from(error: CniError) -> Self {
+        Self { error, ipam_refused: false }
+    }
+}
+
 /// Addresses, then the data plane; the result as the runtime gets it.
 async fn build(
     context: &Context,
@@ -123,14 +136,16 @@ async fn build(
     shim: &mut Shim,
     created: Generation,
     deadline: Instant,
-) -> Result<Vec<u8>, CniError> {
+) -> Result<Vec<u8>, Failed> {
     let entry = current(context, &asked.id, created)?;
     let mut endpoint = entry.endpoint.clone();
     if let Some(plugin) = &asked.conf.head.ipam {
         let delegate = Delegate { plugin, path: &start.path, head: &asked.conf.head };
         let done = timeout_at(deadline, delegate.run(context, shim, Verb::Add, None)).await;
         let done = done.map_err(|_| late("the IPAM plugin"))??;
-        let allocation = allocated(run_of(plugin, &done))?;
+        let run = run_of(plugin, &done);
+        let allocation =
+            allocated(run).map_err(|error| Failed { error, ipam_refused: ipam::refused(run) })?;
         if let Some(ipam) = entry.ipam.clone() {
             let text = String::from_utf8_lossy(&allocation.to_json(Version::NEWEST)).into_owned();
             let held = Ipam { result: Some(text), ..ipam };
@@ -142,8 +157,8 @@ async fn build(
     let entry = context.store.set_endpoint(created, endpoint).await.map_err(|e| store_error(&e))?;
     tokio::select! {
         ready = until_ready(context, &entry, deadline) => ready?,
-        () = shim.gone() => return Err(gone_error(Gone)),
-        error = outage::lasting(context, &entry.endpoint.bridge) => return Err(error),
+        () = shim.gone() => return Err(gone_error(Gone).into()),
+        error = outage::lasting(context, &entry.endpoint.bridge) => return Err(error.into()),
     }
     // Once more, for what IPAM said is in the ledger since.
     let entry = current(context, &asked.id, created)?;
@@ -175,10 +190,10 @@ async fn until_ready(context: &Context, entry: &Entry, deadline: Instant) -> Res
     }
 }
 
-/// Waits until nothing is left of a former attachment of this id, and nothing is owed for it.
+/// Waits until nothing is left of a former attachment of this id, and nobody is about to give its address back.
 async fn wait_until_free(context: &Context, id: &EndpointId, deadline: Instant) -> Result<(), CniError> {
     let mut intent = context.store.watch();
-    let free = intent.wait_for(|i| !i.removals.contains_key(id) && !i.debts.contains_key(id));
+    let free = intent.wait_for(|i| i.is_free(id));
     match timeout_at(deadline.min(Instant::now() + DEL_PATIENCE), free).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) => Err(CniError::new(Code::TRY_AGAIN, "the agent is stopping")),
@@ -198,13 +213,15 @@ async fn still_there(context: &Context, asked: &Asked, entry: &Entry) -> bool {
     link.is_some_and(|link| Some(link.peer.0) == ifindex)
 }
 
-/// Has the IPAM plugin take the address back while the runtime is still there to do it in its own context.
+/// Has the IPAM plugin take the address back while the runtime is still there to do it in its own context. One that has
+/// refused the ADD is asked all the same: it may have got half way.
 async fn release(
     context: &Context,
     asked: &Asked,
     start: &Start,
     shim: &mut Shim,
     created: Generation,
+    ipam_refused: bool,
 ) -> Reservation {
     let Some(plugin) = &asked.conf.head.ipam else { return Reservation::CallerReleases };
     let newer = context.store.intent().endpoints.get(&asked.id).is_some_and(|e| e.created != created);
@@ -213,10 +230,11 @@ async fn release(
         return Reservation::CallerReleases;
     }
     let delegate = Delegate { plugin, path: &start.path, head: &asked.conf.head };
-    let done = delegate.run(context, shim, Verb::Del, None).await;
-    match done.and_then(|done| crate::cni::ipam::succeeded(run_of(plugin, &done))) {
-        Ok(()) => Reservation::CallerReleases,
-        Err(error) => {
+    match delegate.give_back(context, shim).await {
+        Returned::Yes => Reservation::CallerReleases,
+        // It has given nothing, and takes nothing back.
+        Returned::Refused(_) if ipam_refused => Reservation::CallerReleases,
+        Returned::Refused(error) | Returned::Unclear(error) => {
             tracing::warn!(endpoint = %asked.id, msg = %error.msg, "the address is given back later");
             Reservation::AgentReleases
         }

@@ -3,6 +3,9 @@
 //!
 //! Each debt has a back-off of its own, and several are paid at once, few of them to the same plugin: one that hangs
 //! holds up its own debts and no others.
+//!
+//! A debt that could not be paid is tried again for as long as the node runs. It does not stand in the way of the same
+//! attachment meanwhile: an ADD ends it, as the store knows when nobody is about to pay it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,8 +38,9 @@ pub async fn pay_debts(context: Context) {
         let debts = intent.borrow_and_update().debts.clone();
         book.follow(&debts);
         for (id, ipam) in book.start(&debts, boottime()) {
+            let store = context.store.clone();
             paying.push(async move {
-                let outcome = pay(&id, &ipam).await;
+                let outcome = if store.pay(&id, &ipam).await { Some(pay(&id, &ipam).await) } else { None };
                 (id, ipam, outcome)
             });
         }
@@ -51,14 +55,16 @@ pub async fn pay_debts(context: Context) {
         };
         let Some((id, ipam, outcome)) = settled else { continue };
         match outcome {
-            Ok(()) => {
+            None => book.forget(&id),
+            Some(Ok(())) => {
                 tracing::info!(endpoint = %id, plugin = %ipam.plugin, "address given back");
                 book.forget(&id);
                 context.store.paid(id, ipam).await;
             }
-            Err(why) => {
+            Some(Err(why)) => {
                 let again_in = book.failed(&id, boottime());
                 tracing::warn!(endpoint = %id, plugin = %ipam.plugin, %why, ?again_in, "address not given back yet");
+                context.store.unpaid(id, ipam, why).await;
             }
         }
     }

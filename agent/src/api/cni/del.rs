@@ -1,12 +1,11 @@
 //! DEL: the address back first, then everything else; what is gone already is a success.
 
-use agent_api::cni::v1::{Start, Verb};
+use agent_api::cni::v1::Start;
 use tokio::time::timeout;
 
-use super::ipam::{Delegate, held, run_of};
+use super::ipam::{Delegate, Returned, held};
 use super::{Context, Outcome, asked_at};
 use crate::api::shim::Shim;
-use crate::cni::ipam::succeeded;
 use crate::cni::{CniError, Code, Head, args};
 use crate::events::EventKind;
 use crate::limits::{DEL_PATIENCE, OVSDB_PATIENCE};
@@ -15,15 +14,7 @@ use crate::store::{Remove, Reservation};
 
 pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Outcome {
     let id = args::endpoint_id(&start.container_id, &start.ifname)?;
-    let reservation = match release(context, start, shim).await {
-        Ok(reservation) => reservation,
-        // A broken IPAM must not keep the port, nor must a configuration that was broken since the ADD: what can be
-        // removed is, and the agent tries the rest again with what the ledger knows.
-        Err(error) => {
-            tracing::warn!(endpoint = %id, msg = %error.msg, details = %error.details, "IPAM was not told of a DEL");
-            Reservation::AgentReleases
-        }
-    };
+    let reservation = release(context, &id, start, shim).await;
     let known = context.store.intent().endpoints.get(&id).cloned();
     remove(context, start, id.clone(), reservation).await?;
     until_gone(context, &id).await;
@@ -34,15 +25,24 @@ pub(super) async fn run(context: &Context, start: &Start, shim: &mut Shim) -> Ou
     Ok(Vec::new())
 }
 
-/// Has the IPAM plugin take the address back in the runtime's own context.
-async fn release(context: &Context, start: &Start, shim: &mut Shim) -> Result<Reservation, CniError> {
-    let head = Head::parse(&start.stdin)?;
-    // The ledger may know a plugin that this configuration no longer names.
-    let Some(plugin) = &head.ipam else { return Ok(Reservation::AgentReleases) };
-    let delegate = Delegate { plugin, path: &start.path, head: &head };
-    let done = delegate.run(context, shim, Verb::Del, None).await?;
-    succeeded(run_of(plugin, &done))?;
-    Ok(Reservation::CallerReleases)
+/// Has the IPAM plugin take the address back in the runtime's own context. A broken IPAM must not keep the port, nor must a
+/// configuration that was broken since the ADD: what can be removed is, and the agent tries the rest again with what the
+/// ledger knows.
+async fn release(context: &Context, id: &EndpointId, start: &Start, shim: &mut Shim) -> Reservation {
+    let (reservation, error) = match Head::parse(&start.stdin) {
+        Err(error) => (Reservation::AgentReleases, error),
+        Ok(head) => {
+            // The ledger may know a plugin that this configuration no longer names.
+            let Some(plugin) = &head.ipam else { return Reservation::AgentReleases };
+            match (Delegate { plugin, path: &start.path, head: &head }).give_back(context, shim).await {
+                Returned::Yes => return Reservation::CallerReleases,
+                Returned::Refused(error) => (Reservation::PluginRefused, error),
+                Returned::Unclear(error) => (Reservation::AgentReleases, error),
+            }
+        }
+    };
+    tracing::warn!(endpoint = %id, ?reservation, msg = %error.msg, details = %error.details, "IPAM took no address back");
+    reservation
 }
 
 /// A DEL that the shim left in the spool while the agent was away.

@@ -7,7 +7,7 @@ use agent_api::cni::v1::{IpamDone, Start, Verb};
 
 use super::Context;
 use crate::api::shim::{Gone, Shim};
-use crate::cni::ipam::{Run, choose_version, stdin};
+use crate::cni::ipam::{Run, choose_version, refused, stdin, succeeded};
 use crate::cni::{CniError, CniResult, Code, Head, Version};
 use crate::model::{Ipam, IpamState};
 
@@ -42,6 +42,25 @@ impl Delegate<'_> {
         shim.run_ipam(verb, self.plugin, input).await.map_err(gone_error)
     }
 
+    /// Has the plugin take the address back in the runtime's own context.
+    pub(super) async fn give_back(&self, context: &Context, shim: &mut Shim) -> Returned {
+        let version = match self.version(context, shim).await {
+            Ok(version) => version,
+            Err(error) if error.code == Code::TRY_AGAIN => return Returned::Unclear(error),
+            Err(error) => return Returned::Refused(error),
+        };
+        let done = match shim.run_ipam(Verb::Del, self.plugin, stdin(self.head, version, None)).await {
+            Ok(done) => done,
+            Err(gone) => return Returned::Unclear(gone_error(gone)),
+        };
+        let run = run_of(self.plugin, &done);
+        match succeeded(run) {
+            Ok(()) => Returned::Yes,
+            Err(error) if refused(run) || !run.failure.is_empty() => Returned::Refused(error),
+            Err(error) => Returned::Unclear(error),
+        }
+    }
+
     /// The version to speak to the plugin.
     pub(super) async fn version(&self, context: &Context, shim: &mut Shim) -> Result<Version, CniError> {
         let caller = self.head.version;
@@ -55,6 +74,16 @@ impl Delegate<'_> {
         lock(&context.plugins).insert(key, version);
         Ok(version)
     }
+}
+
+/// How a plugin took it that an address goes back.
+pub(super) enum Returned {
+    /// It holds none any more.
+    Yes,
+    /// It cannot be run, or said no in its own words.
+    Refused(CniError),
+    /// The call was given up, or the plugin ended without a word.
+    Unclear(CniError),
 }
 
 /// What a shim reported, in the words of [`crate::cni::ipam`].

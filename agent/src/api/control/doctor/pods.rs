@@ -79,6 +79,17 @@ fn ledger(context: &Context) -> pb::Check {
     let name = "ledger";
     let intent = context.store.intent();
     let dir = context.config.run_dir.join("ledger");
+    // Says "read-only" also to root. The first ADD or DEL would fail.
+    if let Err(error) = nix::unistd::access(&dir, nix::unistd::AccessFlags::W_OK) {
+        let mend =
+            "no ADD or DEL can be recorded: mend the directory or its file system, and free space there";
+        return bad(
+            name,
+            pb::Outcome::Fail,
+            format!("{} cannot be written: {}", dir.display(), error.desc()),
+            mend,
+        );
+    }
     let mut found: Vec<String> = Vec::new();
     if !intent.unreadable.is_empty() {
         let files = intent.unreadable.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -148,6 +159,7 @@ fn gateways(context: &Context) -> pb::Check {
     let outcomes = context.outcomes.borrow().clone();
     let sick = outcomes.gateways.iter().filter_map(|(key, view)| {
         let how = match view.state {
+            GatewayState::Lost if view.last_seen.is_none() => "has never answered",
             GatewayState::Lost => "does not answer any more",
             GatewayState::Duplicate => "is claimed by two MACs",
             GatewayState::Unknown | GatewayState::Reachable | GatewayState::MacChanged => return None,
@@ -163,11 +175,19 @@ fn gateways(context: &Context) -> pb::Check {
 }
 
 fn debts(context: &Context) -> pb::Check {
-    let debts: Vec<_> =
-        context.store.intent().debts.iter().map(|(id, ipam)| format!("{id} ({})", ipam.plugin)).collect();
+    let intent = context.store.intent();
+    let debts: Vec<_> = intent
+        .debts
+        .iter()
+        .map(|(id, ipam)| match intent.unpaid.get(id) {
+            Some(why) => format!("{id} ({}: {why})", ipam.plugin),
+            None => format!("{id} ({})", ipam.plugin),
+        })
+        .collect();
     if debts.is_empty() {
         return ok("IPAM", "nothing is owed");
     }
-    let mend = "is the plugin still in CNI_PATH? the agent's log says why it failed";
-    bad("IPAM", pb::Outcome::Warn, format!("addresses not given back yet: {}", debts.join(", ")), mend)
+    let mend = "the agent asks the plugin again, at least every 5 minutes; mend what it complains of. An ADD of the same \
+                attachment is not held up, and ends the debt";
+    bad("IPAM", pb::Outcome::Warn, format!("addresses not given back yet: {}", shortened(&debts)), mend)
 }
