@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use agent_api::ConnectError;
 use tonic::{Code, Status};
 
+use crate::screen::harmless;
 use crate::trips::TripError;
 
 /// Whether a verb found something that a script would want to know of.
@@ -105,6 +106,7 @@ impl Failure {
             text.push_str("\nhint: ");
             text.push_str(hint);
         }
+        let text = harmless(&text);
         // Where standard error is closed too, the exit status has to do.
         drop(io::Write::write_fmt(&mut stderr, format_args!("{red}error:{red:#} {text}\n")));
         ExitCode::from(self.exit_status())

@@ -3,6 +3,8 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table};
 
+use crate::screen::harmless;
+
 /// A table in the making.
 pub(crate) struct Grid {
     heading: Vec<&'static str>,
@@ -11,7 +13,7 @@ pub(crate) struct Grid {
     rows: Vec<Vec<Field>>,
 }
 
-/// One cell.
+/// One cell; its text is harmless, whoever wrote it.
 pub(crate) struct Field {
     text: String,
     mood: Mood,
@@ -29,7 +31,7 @@ pub(crate) enum Mood {
 
 impl Field {
     pub(crate) fn new(text: impl Into<String>, mood: Mood) -> Self {
-        Self { text: text.into(), mood, right: false }
+        Self { text: harmless(&text.into()).into_owned(), mood, right: false }
     }
 
     /// A number: set to the right.

@@ -1,6 +1,8 @@
 //! Where answers go: standard output, as tables for people or JSON for programs.
 
+use std::borrow::Cow;
 use std::env;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use anstream::ColorChoice;
@@ -50,16 +52,22 @@ impl Screen {
         if grid.is_empty() {
             self.line(otherwise)
         } else {
-            self.line(&grid.render(self.width, self.coloured))
+            self.write(&grid.render(self.width, self.coloured))
         }
     }
 
     /// A table that may be wider than the terminal: its last column is not broken.
     pub(crate) fn wide_grid(&self, grid: &Grid) -> io::Result<()> {
-        self.line(&grid.render(None, self.coloured))
+        self.write(&grid.render(None, self.coloured))
     }
 
+    /// Text that may be foreign; JSON stays the same JSON.
     pub(crate) fn line(&self, text: &str) -> io::Result<()> {
+        self.write(&harmless(text))
+    }
+
+    /// A line that may have colours.
+    fn write(&self, text: &str) -> io::Result<()> {
         let mut stdout = self.stdout.lock();
         stdout.write_all(text.as_bytes())?;
         stdout.write_all(b"\n")?;
@@ -67,5 +75,44 @@ impl Screen {
     }
 }
 
+/// A text that no terminal obeys: whoever names a pod or a port must not write on an operator's screen. What controls a
+/// terminal, or turns the direction of writing (UAX #9, explicit formatting), is shown as JSON escapes it.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let controls = |char: char| {
+        (char.is_control() && char != '\n')
+            || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(controls) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        if controls(char) {
+            // Writing to a String cannot fail.
+            let _ = write!(shown, "\\u{:04x}", u32::from(char));
+        } else {
+            shown.push(char);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Below it no table can be laid out.
 const LEAST_WIDTH: u16 = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_foreign_text_moves_a_terminal() {
+        assert_eq!(
+            harmless("a\n\u{1b}[31mred\u{7f}\u{9b}2J\u{202e}"),
+            "a\n\\u001b[31mred\\u007f\\u009b2J\\u202e"
+        );
+        assert_eq!(harmless("pod é, 2 m\n"), "pod é, 2 m\n");
+        let json = serde_json::to_string(&"\u{9b}\u{1b}").unwrap();
+        let back: String = serde_json::from_str(&harmless(&json)).unwrap();
+        assert_eq!(back, "\u{9b}\u{1b}");
+    }
+}
