@@ -6,6 +6,7 @@
 use std::env::{self, VarError};
 use std::io::{self, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use agent_api::MAX_PAYLOAD;
 use agent_api::cni::v1::{Start, Verb};
@@ -24,6 +25,8 @@ pub(crate) enum Request {
 /// One call for the agent.
 pub(crate) struct Call {
     pub(crate) start: Start,
+    /// How long the agent may take to take the call.
+    pub(crate) accept_timeout: Duration,
     /// `cniVersion` of the configuration, or the newest one we speak: for errors of our own.
     pub(crate) cni_version: String,
 }
@@ -52,7 +55,10 @@ pub(crate) fn read(boottime_ns: u64) -> Result<Request, Unreadable> {
     }
     match from_environment(boottime_ns, stdin) {
         Ok(None) => Ok(Request::Version { cni_version }),
-        Ok(Some(start)) => Ok(Request::Call(Call { start, cni_version })),
+        Ok(Some(start)) => match accept_timeout() {
+            Ok(accept_timeout) => Ok(Request::Call(Call { start, accept_timeout, cni_version })),
+            Err(failure) => Err(unreadable(failure, &cni_version)),
+        },
         Err(failure) => Err(unreadable(failure, &cni_version)),
     }
 }
@@ -93,6 +99,19 @@ fn from_environment(boottime_ns: u64, stdin: Vec<u8>) -> Result<Option<Start>, F
         argv0: called_as(),
     }))
 }
+
+fn accept_timeout() -> Result<Duration, Failure> {
+    agent_api::accept_timeout().map_err(|value| {
+        let shown: String = value.chars().take(SHOWN).collect();
+        let (name, range) = (agent_api::ACCEPT_TIMEOUT_VARIABLE, agent_api::ACCEPT_TIMEOUT_MS);
+        let msg =
+            format!("{name} is {shown:?}: expected milliseconds from {} to {}", range.start(), range.end());
+        Failure::new(INVALID_ENVIRONMENT, msg)
+    })
+}
+
+/// Characters of a wrong value that an error repeats.
+const SHOWN: usize = 80;
 
 /// A variable that is set and not empty.
 fn variable(name: &str) -> Result<Option<String>, Failure> {

@@ -1,6 +1,6 @@
 //! One CNI call as one gRPC stream: Start, the IPAM runs the agent asks for, Done, Ack.
 //!
-//! Owns the two deadlines: the agent has to take the call within [`agent_api::accept_timeout`] and to finish it within
+//! Owns the two deadlines: the agent has to take the call within [`Call::accept_timeout`] and to finish it within
 //! [`DONE_TIMEOUT`]. Whatever breaks the stream makes the agent withdraw the call; this side only reports it.
 
 use std::io;
@@ -42,7 +42,7 @@ pub(crate) struct Answer {
 impl Conversation {
     /// Makes the call and waits for its outcome.
     pub(crate) async fn hold(call: &Call) -> Result<Answer, Failure> {
-        let limit = agent_api::accept_timeout();
+        let limit = call.accept_timeout;
         let accepted = time::timeout(limit, Self::open(call)).await;
         let late = |_elapsed| Failure::away("the agent did not take the call", &Late(limit));
         let mut conversation = accepted.map_err(late)??;
@@ -75,7 +75,7 @@ impl Conversation {
         let inbox = client
             .run(ReceiverStream::new(messages))
             .await
-            .map_err(|status| Failure::away("the agent refused the call", &status))?
+            .map_err(|status| Failure::refused("the agent refused the call", &status))?
             .into_inner();
         let mut conversation = Self { outbox, inbox };
         match conversation.receive().await? {
@@ -119,7 +119,8 @@ impl Conversation {
     }
 
     async fn receive(&mut self) -> Result<to_shim::Message, Failure> {
-        let message = self.inbox.message().await.map_err(|status| broken(&status))?;
+        let message = self.inbox.message().await;
+        let message = message.map_err(|status| Failure::refused(WENT_AWAY, &status))?;
         let ended = || broken(&io::Error::from(io::ErrorKind::UnexpectedEof));
         message.ok_or_else(ended)?.message.ok_or_else(|| out_of_turn("an empty message"))
     }
@@ -130,8 +131,10 @@ impl Conversation {
 }
 
 fn broken(cause: &dyn std::error::Error) -> Failure {
-    Failure::away("the agent went away during the call", cause)
+    Failure::away(WENT_AWAY, cause)
 }
+
+const WENT_AWAY: &str = "the agent went away during the call";
 
 fn out_of_turn(what: &str) -> Failure {
     broken(&io::Error::new(io::ErrorKind::InvalidData, format!("the agent sent {what}")))

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use agent_api::cni::v1::Verb;
+use tonic::Status;
 
 /// CNI: invalid or missing environment variables.
 pub(crate) const INVALID_ENVIRONMENT: u32 = 4;
@@ -36,6 +37,15 @@ impl Failure {
     /// The agent did not take or not finish the call.
     pub(crate) fn away(msg: impl Into<String>, cause: &dyn Error) -> Self {
         Self::new(TRY_AGAIN, msg).because(chain(cause))
+    }
+
+    /// The stream ended with a status: its words and its causes, without the codes that gRPC prints beside them.
+    pub(crate) fn refused(msg: impl Into<String>, status: &Status) -> Self {
+        let words = match status.message() {
+            "" => status.code().description(),
+            message => message,
+        };
+        Self::new(TRY_AGAIN, msg).because(with_causes(words.to_owned(), status.source()))
     }
 
     /// A system call on our own behalf failed.
@@ -83,8 +93,10 @@ impl Failure {
 /// An error and its causes in one line. Transport errors repeat their cause in their own text at times; a repetition is
 /// left out.
 fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
+    with_causes(error.to_string(), error.source())
+}
+
+fn with_causes(mut text: String, mut next: Option<&(dyn Error + 'static)>) -> String {
     while let Some(cause) = next {
         let cause_text = cause.to_string();
         if !text.ends_with(&cause_text) {
@@ -129,6 +141,16 @@ mod tests {
     #[test]
     fn details_are_left_out_when_there_are_none() {
         assert_eq!(Failure::new(4, "m").to_json("0.3.1"), r#"{"cniVersion":"0.3.1","code":4,"msg":"m"}"#);
+    }
+
+    #[test]
+    fn a_status_is_told_in_its_own_words() {
+        let mut status = Status::unknown("the connection ended");
+        status.set_source(std::sync::Arc::new(io::Error::other("broken pipe")));
+        let expected = Failure::new(TRY_AGAIN, "away").because("the connection ended: broken pipe");
+        assert_eq!(Failure::refused("away", &status), expected);
+        let bare = Failure::refused("away", &Status::cancelled(""));
+        assert_eq!(bare, Failure::new(TRY_AGAIN, "away").because("The operation was cancelled"));
     }
 
     #[test]

@@ -87,6 +87,10 @@ fn give_up(call: &Call, failure: Failure) -> io::Result<ExitCode> {
 fn print(bytes: &[u8], exit: i32) -> io::Result<ExitCode> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
+    // For a person at a terminal; JSON does not mind.
+    if bytes.last().is_some_and(|last| *last != b'\n') {
+        stdout.write_all(b"\n")?;
+    }
     stdout.flush()?;
     Ok(ExitCode::from(u8::try_from(exit).unwrap_or(1)))
 }

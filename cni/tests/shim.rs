@@ -105,7 +105,7 @@ fn an_add_passes_everything_on_and_prints_what_comes_back() {
     let bench = Bench::new();
     let agent = bench.agent([Line::Accept, done(0, r#"{"cniVersion":"1.0.0"}"#), Line::ExpectAck]);
     let outcome = bench.runtime("ADD").env("CNI_ARGS", "K8S_POD_NAME=a;X=b=c").run();
-    assert_eq!((outcome.exit, outcome.text()), (Some(0), r#"{"cniVersion":"1.0.0"}"#));
+    assert_eq!((outcome.exit, outcome.text()), (Some(0), "{\"cniVersion\":\"1.0.0\"}\n"));
     let start = agent.finish().start;
     assert_eq!(start.verb(), Verb::Add);
     assert_eq!(start.container_id, "c0ffee");
@@ -127,7 +127,7 @@ fn an_error_of_the_agent_is_printed_as_it_is() {
     let bench = Bench::new();
     let agent = bench.agent([Line::Accept, done(1, r#"{"code":100}"#), Line::ExpectAck]);
     let outcome = bench.runtime("ADD").run();
-    assert_eq!((outcome.exit, outcome.text()), (Some(1), r#"{"code":100}"#));
+    assert_eq!((outcome.exit, outcome.text()), (Some(1), "{\"code\":100}\n"));
     agent.finish();
 }
 
@@ -214,6 +214,16 @@ fn an_agent_that_does_not_accept_in_time_is_away() {
 }
 
 #[test]
+fn a_time_to_accept_that_is_none_is_refused() {
+    for value in ["x", "-1", "0", "60001", "1.5"] {
+        let variable = agent_api::ACCEPT_TIMEOUT_VARIABLE;
+        let (code, msg, _) = error_of(&Bench::new().runtime("DEL").env(variable, value).run());
+        let expected = format!("{variable} is \"{value}\": expected milliseconds from 1 to 60000");
+        assert_eq!((code, msg), (4, expected));
+    }
+}
+
+#[test]
 fn a_socket_that_nobody_serves_is_given_up_in_time() {
     let bench = Bench::new();
     let socket = std::os::unix::net::UnixListener::bind(bench.dir.path().join("agent.sock")).unwrap();
@@ -230,8 +240,10 @@ fn a_stream_that_breaks_before_the_result_is_an_error_of_add_and_a_spooled_del()
         let agent = bench.agent([Line::Accept, Line::Break]);
         let outcome = bench.runtime(verb).run();
         if verb == "ADD" {
-            let (code, msg, _) = error_of(&outcome);
+            let (code, msg, details) = error_of(&outcome);
             assert_eq!((code, msg.as_str()), (11, "the agent went away during the call"));
+            // A sentence, not how Rust prints a value.
+            assert!(!details.is_empty() && !details.contains(['(', '{', '"', '\'']), "{details}");
         } else {
             assert_eq!((outcome.exit, outcome.text()), (Some(0), ""));
         }
@@ -248,7 +260,7 @@ fn large_input_and_output_pass_whole() {
     let config = padded_config(4 << 20);
     assert_eq!(config.len(), 4 << 20);
     let outcome = bench.runtime("ADD").stdin(&config).run();
-    assert_eq!((outcome.exit, outcome.stdout.len()), (Some(0), 4 << 20));
+    assert_eq!((outcome.exit, outcome.stdout.len()), (Some(0), (4 << 20) + 1), "and a new line");
     assert_eq!(agent.finish().start.stdin.len(), 4 << 20);
 }
 
@@ -364,7 +376,7 @@ fn a_result_that_comes_while_a_plugin_runs_ends_the_plugin_and_what_it_started()
     let (run, started) = (bench.slow_plugin(), Line::WaitForFile(pid));
     let agent = bench.agent([Line::Accept, run, started, done(1, r#"{"code":11}"#), Line::ExpectAck]);
     let outcome = bench.runtime("ADD").run();
-    assert_eq!((outcome.exit, outcome.text()), (Some(1), r#"{"code":11}"#));
+    assert_eq!((outcome.exit, outcome.text()), (Some(1), "{\"code\":11}\n"));
     bench.assert_slow_plugin_ends();
     agent.finish();
 }

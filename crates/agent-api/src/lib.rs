@@ -23,8 +23,8 @@ pub use connect::{CONNECT_TIMEOUT, ConnectError};
 #[cfg(feature = "cni-client")]
 pub use line::{Line, dial};
 pub use socket::{
-    ACCEPT_TIMEOUT, ACCEPT_TIMEOUT_VARIABLE, DEFAULT_SOCKET, SOCKET_VARIABLE, accept_timeout, boottime_ns,
-    socket_path,
+    ACCEPT_TIMEOUT, ACCEPT_TIMEOUT_MS, ACCEPT_TIMEOUT_VARIABLE, DEFAULT_SOCKET, SOCKET_VARIABLE,
+    accept_timeout, boottime_ns, socket_path,
 };
 pub use spool::{SPOOL_DIR, SPOOL_MAX_BYTES, SPOOL_MAX_FILES, is_spool_file, spool_dir, spool_file_name};
 

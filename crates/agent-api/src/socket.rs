@@ -1,6 +1,7 @@
 //! Where the agent listens, and the clock that orders calls. No IO but the reading of one variable and one clock.
 
 use std::env;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,10 +28,20 @@ pub const ACCEPT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The variable that sets another time, in milliseconds: for machines that are slow as a whole, such as emulated ones.
 pub const ACCEPT_TIMEOUT_VARIABLE: &str = "UNDERPASS_ACCEPT_TIMEOUT_MS";
 
-/// How long a call waits to be taken: `$UNDERPASS_ACCEPT_TIMEOUT_MS` if that is a number, else [`ACCEPT_TIMEOUT`].
-pub fn accept_timeout() -> Duration {
-    let set = env::var(ACCEPT_TIMEOUT_VARIABLE).ok().and_then(|text| text.parse().ok());
-    set.map_or(ACCEPT_TIMEOUT, Duration::from_millis)
+/// What it may be. Nobody can answer in no time, and past a minute the runtime's own patience is at stake.
+pub const ACCEPT_TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
+
+/// How long a call waits to be taken: `$UNDERPASS_ACCEPT_TIMEOUT_MS` if it is set and not empty, else [`ACCEPT_TIMEOUT`].
+/// The error is a value that is no number of milliseconds within [`ACCEPT_TIMEOUT_MS`].
+pub fn accept_timeout() -> Result<Duration, String> {
+    match env::var_os(ACCEPT_TIMEOUT_VARIABLE) {
+        Some(value) if !value.is_empty() => {
+            let value = value.to_string_lossy().into_owned();
+            let ms = value.parse().ok().filter(|ms| ACCEPT_TIMEOUT_MS.contains(ms));
+            ms.map(Duration::from_millis).ok_or(value)
+        }
+        _ => Ok(ACCEPT_TIMEOUT),
+    }
 }
 
 /// `CLOCK_BOOTTIME` in nanoseconds: the same for every process and namespace of the machine (time namespaces aside),
