@@ -115,9 +115,10 @@ impl Netns {
     ) -> Result<Self, NetnsError> {
         let root = proc.join(format!("{peer}/root"));
         let relative: PathBuf = cni_netns.components().filter(|c| !matches!(c, Component::RootDir)).collect();
-        let path = root.join(&relative);
-        let file = open_below(&root, &relative, &path).map_err(|errno| open_error(&path, errno))?;
-        Self::from_file(file, &path)
+        // Messages show the path as the caller wrote it: ours means nothing to it.
+        let file = open_below(&root, &relative, &root.join(&relative))
+            .map_err(|errno| open_error(cni_netns, errno))?;
+        Self::from_file(file, cni_netns)
     }
 
     /// The namespace of the calling thread.

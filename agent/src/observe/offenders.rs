@@ -46,7 +46,8 @@ pub async fn run(drops: Drops, store: StoreHandle, events: Events, stop: Cancell
         };
         let reason = Reason::from_u8(offence.reason).map_or("?", Reason::name);
         let text = format!(
-            "the guard stopped at least {seen} frames of {} within {} s, the last one for {reason}",
+            "the guard stopped at least {seen} frame{} of {} within {} s, the last one for {reason}",
+            if seen == 1 { "" } else { "s" },
             entry.endpoint.title(),
             WINDOW.as_secs(),
         );

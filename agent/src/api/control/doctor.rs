@@ -63,7 +63,7 @@ fn maps(context: &Context) -> pb::Check {
                 (0, n) => bad(
                     name,
                     pb::Outcome::Warn,
-                    format!("{n} frames came from ports without an entry"),
+                    format!("{n} frame{} came from ports without an entry", if n == 1 { "" } else { "s" }),
                     "a pod's first frames may beat its entry; if the number grows, see agentctl endpoints",
                 ),
                 (n, _) => bad(

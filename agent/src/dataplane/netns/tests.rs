@@ -61,7 +61,7 @@ fn a_peers_path_is_opened_through_its_root() {
     let magic = Netns::open_of_peer(&ProcRoot::default(), me, Path::new("/proc/self/ns/net")).unwrap();
     assert!(magic.same_as(&Netns::open(Path::new("/proc/self/ns/net")).unwrap()));
     let missing = Netns::open_of_peer(&ProcRoot::default(), me, Path::new("/nowhere/x")).unwrap_err();
-    assert_eq!(missing.to_string(), format!("open network namespace /proc/{me}/root/nowhere/x"));
+    assert_eq!(missing.to_string(), "open network namespace /nowhere/x");
 }
 
 #[test]
