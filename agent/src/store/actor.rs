@@ -266,7 +266,7 @@ impl Store {
             _ if debts.get(&remove.id).is_some_and(|debt| debt.state == IpamState::Held) => {}
             (_, Reservation::CallerReleases) => drop(debts.remove(&remove.id)),
             // Of an endpoint that was put together again nobody knows which plugin gave its addresses.
-            (None, Reservation::PluginRefused) if entry.is_none() => {
+            (None, Reservation::PluginRefused) if entry.is_none_or(|e| e.rebuilt.is_none()) => {
                 if debts.get(&remove.id).is_some_and(|debt| debt.result.is_none()) {
                     debts.remove(&remove.id);
                 }

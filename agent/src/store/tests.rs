@@ -201,6 +201,13 @@ async fn a_plugin_that_refuses_a_del_is_owed_only_what_it_is_known_to_have_given
     assert!(store.intent().debts.is_empty(), "asked by the runtime, the plugin knows nothing of it either");
     store.gone(id.clone(), store.intent().generation).await;
 
+    // An attachment without IPAM, and a configuration that names a plugin since.
+    let entry = store.put(NewEntry { ipam: None, ..new("a") }).await.unwrap();
+    store.commit(&id, entry.created).await.unwrap();
+    let revision = store.remove(refused()).await.unwrap();
+    assert!(store.intent().debts.is_empty());
+    store.gone(id.clone(), revision).await;
+
     let entry = store.put(new("a")).await.unwrap();
     let given = Ipam { result: Some("{}".to_owned()), ..ipam() };
     store.set_ipam(&id, entry.created, given).await.unwrap();
