@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
-use crate::build::cargo;
 use crate::check;
 use crate::image;
 use crate::places;
 use crate::process;
 use crate::progress::Work;
 use crate::steps::Steps;
+use crate::test::{Here, test_binaries};
 
 /// From nothing: 26 minutes of processor time, at low priority.
 const PARTS_DEADLINE: Duration = Duration::from_mins(90);
@@ -47,14 +47,13 @@ pub(crate) fn stories(steps: &mut Steps, filter: Option<&str>) -> Result<()> {
         Ok(check::quiet(work, cmd!(shell, "{helm} lint --strict {chart} --values {values}")).into())
     })?;
     steps.step("stories on a cluster", |work| {
-        // Each brings a cluster of its own up, and two at once would only wait for each other.
-        let words = ["test", "-p", "e2e", "--features", "cluster", "--no-fail-fast", "--test", "cluster*"];
-        let tests = cargo(&shell, &words)
-            .args(filter)
-            .args(["--", "--test-threads=1"])
-            .env(PARTS_VARIABLE, &parts)
-            .env(IMAGE_VARIABLE, &archive);
-        check::tests(work, tests)
+        let tests = test_binaries(work, "tests", &["--features", "e2e/cluster", "--test", "cluster*"])?;
+        let here = Here {
+            environment: vec![(PARTS_VARIABLE, parts.into()), (IMAGE_VARIABLE, archive.into())],
+            // Each brings a cluster of its own up, and two at once would only wait for each other.
+            arguments: &["--test-threads=1"],
+        };
+        here.tell(work, &tests, filter)
     })
 }
 

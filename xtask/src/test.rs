@@ -4,6 +4,7 @@
 //! virtual machines with a kernel that has TCX and one that has clsact only. Binaries are built here
 //! and only run in the guests, where a compiler would crawl.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -115,11 +116,30 @@ fn docs(steps: &mut Steps) -> Result<()> {
 }
 
 fn lab_here(steps: &mut Steps, binaries: &Path, filter: Option<&str>) -> Result<()> {
-    let shell = Shell::new()?;
     steps.step("lab: this kernel, userspace datapath", |work| {
-        let tests = test_binaries(work, "tests")?;
+        let here = Here {
+            environment: vec![
+                (BIN_DIR_VARIABLE, binaries.into()),
+                (DATAPATH_VARIABLE, USERSPACE_DATAPATH.into()),
+            ],
+            arguments: &[],
+        };
+        here.tell(work, &test_binaries(work, "tests", &[])?, filter)
+    })
+}
+
+/// How test binaries run on this machine, in the lab's directory.
+pub(crate) struct Here<'a> {
+    pub environment: Vec<(&'a str, OsString)>,
+    pub arguments: &'a [&'a str],
+}
+
+impl Here<'_> {
+    /// Tells the stories of `tests` whose names contain `filter`.
+    pub(crate) fn tell(&self, work: &Work, tests: &[String], filter: Option<&str>) -> Result<Verdict> {
+        let shell = Shell::new()?;
         shell.change_dir(places::root().join("tests"));
-        Ok(stories::tell(&tests, filter, |argvs, telling| {
+        Ok(stories::tell(tests, filter, |argvs, telling| {
             let mut succeeded = true;
             for argv in argvs {
                 let (program, arguments) = argv.split_first().context("no program")?;
@@ -128,14 +148,13 @@ fn lab_here(steps: &mut Steps, binaries: &Path, filter: Option<&str>) -> Result<
                     telling.read(line);
                 };
                 read(&format!("{RUNNING}{program}"));
-                let test = cmd!(shell, "{program} {arguments...}")
-                    .env(BIN_DIR_VARIABLE, binaries)
-                    .env(DATAPATH_VARIABLE, USERSPACE_DATAPATH);
+                let test = cmd!(shell, "{program} {arguments...}").args(self.arguments);
+                let test = test.envs(self.environment.iter().map(|(name, value)| (*name, value)));
                 succeeded &= process::lines(test, BINARY_DEADLINE, read)?.is_success();
             }
             Ok(succeeded)
         }))
-    })
+    }
 }
 
 /// For each kernel: whether its verifier takes the BPF programs and their verdicts are right, then the
@@ -179,7 +198,7 @@ fn tests_in_guest(
     chosen: impl Fn(&str) -> bool,
     filter: Option<&str>,
 ) -> Result<Verdict> {
-    let mut tests = test_binaries(work, room)?;
+    let mut tests = test_binaries(work, room, &[])?;
     tests.retain(|test| chosen(target_name(Path::new(test))));
     Ok(stories::tell(&tests, filter, |argvs, telling| {
         let outcome = guest.run(&in_turn(argvs), |line| {
@@ -217,11 +236,11 @@ fn target_name(binary: &Path) -> &str {
 
 /// The test binaries of the package in directory `room`, built and not run.
 ///
-/// The whole workspace is built, as for the unit tests: chosen alone, a package would have its dependencies compiled once
+/// The whole workspace is built, as for the unit tests, or what `more` (cargo's words) leaves of it: chosen alone, a package would have its dependencies compiled once
 /// more with fewer features.
-fn test_binaries(work: &Work, room: &str) -> Result<Vec<String>> {
+pub(crate) fn test_binaries(work: &Work, room: &str, more: &[&str]) -> Result<Vec<String>> {
     let shell = Shell::new()?;
-    let build = cargo(&shell, &["test", "--workspace", "--no-run", "--message-format=json"]);
+    let build = cargo(&shell, &["test", "--workspace", "--no-run", "--message-format=json"]).args(more);
     let messages = process::output_seen(build, BUILD_DEADLINE, |line| {
         if !line.starts_with('{') {
             work.note(line);
