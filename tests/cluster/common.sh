@@ -5,6 +5,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 S=${CLUSTER_STATE:-/tmp/underpass-cluster}
 FAB=10.77.0
 id=$(printf %s "$S" | cksum | cut -c1-6)           # tells two clusters on one machine apart; in interface and cgroup names
+CG=/underpass-cluster-$id                          # below every hierarchy, with a group for each node
 T0=${EPOCHREALTIME/./}; say() { local d=$(( ${EPOCHREALTIME/./} - T0 )); printf '%4d.%02d s  %s\n' $((d/1000000)) $((d/10000%100)) "$*" >&2; }
 until_ok() {  # SECONDS WHAT CMD...: polls
   local end=$((SECONDS+$1)) what=$2; shift 2

@@ -10,15 +10,14 @@
 # CLUSTER_STATE (default /tmp/underpass-cluster; not below /etc, /opt, /var), CLUSTER_NODES (2),
 # CLUSTER_IMAGES="a.tar b.tar" (OCI archives to import on every node), CLUSTER_BIN (default: what build.sh prints)
 # Leaves: $CLUSTER_STATE/{kubectl,helm,in} wrappers, $CLUSTER_STATE/admin.conf, $CLUSTER_STATE/CELL/start-NAME for each
-# service: runs it anew. Ends an older cluster of that state first.
+# service: runs it anew, $CLUSTER_STATE/id: the number in names of its links and cgroups. Ends an older cluster of that state first.
 . "$(dirname "$0")/common.sh"
 case $S in /etc/*|/opt/*|/var/*) echo "CLUSTER_STATE must not lie below /etc, /opt or /var" >&2; exit 2;; esac
 N=${CLUSTER_NODES:-2} B=${CLUSTER_BIN:-$("$here/build.sh")}
 export PATH=$B:$PATH
 "$here/down.sh"
-mkdir -p "$S"/{pki,log,img}; chmod 700 "$S"
+mkdir -p "$S"/{pki,log,img}; chmod 700 "$S"; echo "$id" > "$S/id"
 SVC=10.96.0 POD=10.244 POD6=fd00:244:
-CG=/underpass-cluster-$id
 # kubelets write these; down.sh puts the old values back
 for k in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes; do
   echo "$k=$(sysctl -n $k)"; done > "$S/sysctl.saved"

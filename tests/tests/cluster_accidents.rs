@@ -132,6 +132,8 @@ fn the_runtime_and_the_kubelet_are_killed_pods_do_not_notice_and_new_ones_come_u
     }
 }
 
+/// The node is Ready after 3 s, and its kubelet tries pods at once, for the configuration of the network is still
+/// there; the agent is not yet, so the first ADD is refused. The kubelet tries again after 10 to 15 s of its own.
 #[test]
 fn a_node_reboots_its_pods_come_back_and_nothing_of_the_old_boot_is_left() {
     let cluster = Cluster::up();
