@@ -17,6 +17,8 @@
 
 pub use ebpf_abi as abi;
 
+#[cfg(feature = "census")]
+pub mod census;
 mod clock;
 #[cfg(feature = "corpus")]
 pub mod corpus;

@@ -168,6 +168,16 @@ fn parse_link(name: &str) -> Option<Found> {
     Some(Found { ifindex: ifindex.parse().ok()?, role, clsact })
 }
 
+/// The directories of all layouts under `root`; none where it does not exist.
+#[cfg(feature = "census")]
+pub(crate) fn layouts(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    if !root.exists() {
+        return Ok(Vec::new());
+    }
+    let layouts = names(root)?.into_iter().filter(|name| is_layout(name));
+    Ok(layouts.map(|name| root.join(name)).collect())
+}
+
 fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let read = || -> io::Result<Vec<String>> {
         fs::read_dir(dir)?.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect()

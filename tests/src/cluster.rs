@@ -7,15 +7,19 @@
 //! Owns everything below its directory. One at a time: stories that bring one up run one after another.
 
 mod facts;
+mod leftovers;
 
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use self::leftovers::Held;
 use crate::eventually::eventually;
 use crate::netns::inside;
 use crate::traffic::{Echoes, PingStream};
@@ -31,6 +35,9 @@ const DOWN_DEADLINE: &str = "180";
 /// One `kubectl` or `helm`; where they wait for something they have a shorter deadline of their own.
 const COMMAND_DEADLINE: &str = "330";
 
+/// Each look starts a `kubectl`, a tenth of a second of a processor that the cluster needs itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 /// Pods that are asked for are Running: pulled from nowhere, but on a loaded machine.
 const PODS_DEADLINE: Duration = Duration::from_mins(2);
 
@@ -45,26 +52,28 @@ pub const NODES: [&str; 2] = ["node1", "node2"];
 pub struct Cluster {
     state: PathBuf,
     scripts: PathBuf,
+    held: RefCell<Held>,
 }
 
 impl Cluster {
     /// Brings the cluster up, its nodes still without a network.
     #[track_caller]
     pub fn up() -> Self {
-        Self::try_up().unwrap_or_else(|error| panic!("the cluster does not come up: {error:#}"))
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
+        let state = std::env::temp_dir().join("underpass-cluster");
+        let cluster = Self { state, scripts, held: RefCell::default() };
+        cluster.start().unwrap_or_else(|error| panic!("the cluster does not come up: {error:#}"));
+        cluster
     }
 
-    fn try_up() -> Result<Self> {
+    fn start(&self) -> Result<()> {
         let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set: run by xtask"));
         let (parts, image) = (variable(PARTS)?, variable(IMAGE)?);
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
-        let cluster = Self { state: std::env::temp_dir().join("underpass-cluster"), scripts };
         let mut up = Command::new("timeout");
         up.arg(UP_DEADLINE)
-            .arg(cluster.scripts.join("up.sh"))
+            .arg(self.scripts.join("up.sh"))
             .envs([("CLUSTER_BIN", parts), ("CLUSTER_IMAGES", image)]);
-        cluster.run(up)?;
-        Ok(cluster)
+        self.run(up).map(drop)
     }
 
     /// `helm`, which must succeed.
@@ -81,6 +90,7 @@ impl Cluster {
         eventually(PODS_DEADLINE, "the controller manager has made the service account", || {
             self.try_run("kubectl", &["get", "serviceaccount", "default"])
         });
+        self.note_held().unwrap_or_else(|error| panic!("what the agents hold: {error:#}"));
     }
 
     /// Upgrades what [`install`](Self::install) made, with more words for Helm, and waits until every agent is ready.
@@ -105,13 +115,14 @@ impl Cluster {
         self.helm(&[&words[..], &["--wait", "--timeout", "100s"], more].concat());
     }
 
-    /// Puts Multus before the network that is installed, with the networks of `networks.values.yaml`.
+    /// Puts Multus before the network that is installed, with the networks of a file of values in `tests/cluster`, or
+    /// of one that [`keep`](Self::keep) made.
     #[track_caller]
-    pub fn add_multus(&self) {
+    pub fn add_multus(&self, networks: &str) {
         self.apply("multus.yaml");
         let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
         self.kubectl(&established);
-        self.upgrade(&["--values", &self.file("networks.values.yaml")]);
+        self.upgrade(&["--values", &self.file(networks)]);
         let mut script = Command::new("timeout");
         script.arg(COMMAND_DEADLINE).arg(self.scripts.join("multus.sh"));
         self.run(script).unwrap_or_else(|error| panic!("Multus is not there: {error:#}"));
@@ -129,12 +140,21 @@ impl Cluster {
         serde_json::from_str(&answer).context("kubectl's JSON")
     }
 
-    /// Makes what a manifest in `tests/cluster` says.
+    /// Makes what a manifest in `tests/cluster` says, or one that [`keep`](Self::keep) made.
     #[track_caller]
     pub fn apply(&self, manifest: &str) {
         self.kubectl(&["apply", "--filename", &self.file(manifest)]);
     }
 
+    /// Writes a file that goes with the cluster; gives its path.
+    #[track_caller]
+    pub fn keep(&self, name: &str, content: &str) -> String {
+        let path = self.state.join(name);
+        fs::write(&path, content).unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
+        text(&path)
+    }
+
+    /// A path that is absolute stays as it is.
     fn file(&self, name: &str) -> String {
         text(&self.scripts.join(name))
     }
@@ -243,8 +263,13 @@ impl Cluster {
             addresses.is_ok_and(|addresses| addresses.contains(&format!(" {address}/")))
         };
         let name = listed.lines().find(has).with_context(|| format!("{address} is nowhere on {node}"))?;
+        self.path_in(node, &format!("/run/netns/{name}"))
+    }
+
+    /// A path inside a node, as seen from here.
+    fn path_in(&self, node: &str, path: &str) -> Result<PathBuf> {
         let pid = fs::read_to_string(self.state.join(node).join("pid"))?;
-        Ok(PathBuf::from(format!("/proc/{}/root/run/netns/{name}", pid.trim())))
+        Ok(PathBuf::from(format!("/proc/{}/root{path}", pid.trim())))
     }
 
     /// The addresses that Multus reports for one network of a pod.
@@ -278,7 +303,7 @@ impl Cluster {
     /// Waits until `count` pods with the label `app` are Running; gives (name, node, address) of each, sorted by node.
     #[track_caller]
     pub fn running(&self, app: &str, count: usize) -> Vec<(String, String, String)> {
-        eventually(PODS_DEADLINE, &format!("{count} pods of {app} are Running"), || {
+        patiently(PODS_DEADLINE, &format!("{count} pods of {app} are Running"), || {
             let pods = self.get(&["pods", &format!("--selector=app={app}")])?;
             let mut running = Vec::new();
             for pod in pods["items"].as_array().into_iter().flatten() {
@@ -320,30 +345,50 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let agents = [
-                "--namespace=kube-system",
-                "logs",
-                "--selector=app.kubernetes.io/name=underpass",
-                "--tail=40",
-            ];
-            for words in
-                [&agents[..], &["get", "pods", "--all-namespaces", "--output=wide"], &["get", "events"]]
-            {
-                match self.try_run("kubectl", words) {
-                    Ok(said) => crate::note(&said),
-                    Err(error) => crate::note(&format!("{error:#}")),
-                }
-            }
-        }
-        let mut down = Command::new("timeout");
-        down.arg(DOWN_DEADLINE).arg(self.scripts.join("down.sh"));
-        if let Err(error) = self.run(down) {
-            crate::note(&format!("the cluster is not down: {error:#}"));
+impl Cluster {
+    /// Shows what a person would ask for first.
+    fn tell_the_state(&self) {
+        let agents =
+            ["--namespace=kube-system", "logs", "--selector=app.kubernetes.io/name=underpass", "--tail=40"];
+        for words in [&agents[..], &["get", "pods", "--all-namespaces", "--output=wide"], &["get", "events"]]
+        {
+            let said = self.try_run("kubectl", words);
+            crate::note(&said.unwrap_or_else(|error| format!("{error:#}")));
         }
     }
+
+    /// Ends the cluster; gives what it left.
+    fn down(&self) -> Vec<String> {
+        let noted = self.note_held();
+        let mut down = Command::new("timeout");
+        down.arg(DOWN_DEADLINE).arg(self.scripts.join("down.sh"));
+        let ended = self.run(down).map(drop);
+        let mut faults: Vec<String> =
+            [noted, ended].into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+        faults.extend(self.held.borrow().left(&self.state));
+        faults
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let failed = thread::panicking();
+        if failed {
+            self.tell_the_state();
+        }
+        let faults = self.down();
+        if failed {
+            crate::note(&faults.join("\n"));
+        } else {
+            assert!(faults.is_empty(), "the cluster did not end cleanly:\n{}", faults.join("\n"));
+        }
+    }
+}
+
+/// [`eventually`], with a pause after each look.
+#[track_caller]
+fn patiently<T>(deadline: Duration, what: &str, mut check: impl FnMut() -> Result<T>) -> T {
+    eventually(deadline, what, || check().inspect_err(|_| thread::sleep(LOOK_AGAIN)))
 }
 
 fn text(path: &Path) -> String {

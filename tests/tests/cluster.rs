@@ -45,6 +45,7 @@ fn installed_by_helm_pods_talk_within_and_across_nodes_and_an_uninstall_leaves_t
         let node = cluster.get(&["node", node]).expect("the node");
         assert!(node["status"]["capacity"]["ovs-cni.network.kubevirt.io/br1"].is_null(), "{node}");
     }
+    cluster.assert_unloaded();
     for address in &others {
         cluster.assert_reaches(first, address);
     }
@@ -69,7 +70,7 @@ fn installed_by_helm_pods_talk_within_and_across_nodes_and_an_uninstall_leaves_t
 fn behind_multus_pods_have_legs_in_two_vlans_and_get_the_name_mac_and_addresses_that_they_ask_for() {
     let cluster = Cluster::up();
     cluster.install();
-    cluster.add_multus();
+    cluster.add_multus("networks.values.yaml");
     cluster.apply("networks.yaml");
     let pods = cluster.running("wide", 4);
     let first = &pods[0].0;
@@ -134,8 +135,8 @@ fn conflicts_and_dead_gateways_become_events_and_so_does_their_end() {
     cluster.on("cp", &claim).ok();
     cluster.assert_event(pod, "AddressConflict", "Warning", address);
     underlay(&["del", &format!("{address}/32"), "dev", "br1"]);
-    cluster.assert_event(pod, "AddressConflictGone", "Normal", address);
 
+    // Meanwhile the claimant is silent long enough.
     underlay(&["del", "10.244.0.1/16", "dev", "br1"]);
     for (pod, _, _) in &pods {
         cluster.assert_event(pod, "GatewayLost", "Warning", "10.244.0.1");
@@ -144,6 +145,7 @@ fn conflicts_and_dead_gateways_become_events_and_so_does_their_end() {
     for (pod, _, _) in &pods {
         cluster.assert_event(pod, "GatewayBack", "Normal", "10.244.0.1");
     }
+    cluster.assert_event(pod, "AddressConflictGone", "Normal", address);
 }
 
 #[test]

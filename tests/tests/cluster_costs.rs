@@ -5,7 +5,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Cluster, NODES, note};
+use anyhow::ensure;
+use e2e::{Cluster, NODES, eventually, note};
 
 /// The runtime looks for configurations by inotify.
 const CNI_NOTICED: Duration = Duration::from_secs(2);
@@ -50,6 +51,23 @@ const MEMORY_LIMIT: u64 = 30_000;
 /// How long nobody does anything.
 const IDLE: Duration = Duration::from_mins(1);
 
+/// What start-up and events have to say is said when nothing came for this long: an event of a pod waits no longer.
+const SAID: Duration = Duration::from_secs(30);
+
+/// Waits until the agents have said everything; how many requests that was.
+#[track_caller]
+fn settled(cluster: &Cluster) -> usize {
+    let mut said = 0;
+    eventually(IDLE * 3, "the agents are silent", || {
+        let before = std::mem::replace(&mut said, cluster.requests()?.len());
+        ensure!(before == said, "{} requests more", said - before);
+        thread::sleep(SAID);
+        ensure!(cluster.requests()?.len() == said, "one more");
+        Ok(())
+    });
+    said
+}
+
 #[test]
 fn a_hundred_pods_on_a_node_leave_nothing_behind_and_the_agent_stays_small_and_silent() {
     let cluster = Cluster::up();
@@ -64,10 +82,11 @@ fn a_hundred_pods_on_a_node_leave_nothing_behind_and_the_agent_stays_small_and_s
     let full = cluster.holdings(node).expect("what it holds");
     assert_eq!(full.endpoints, before.endpoints + 100);
     assert_eq!(full.addresses, before.addresses + 200, "IPv4 and IPv6 each");
+    assert_eq!((full.ports, full.links), (before.ports + 100, before.links + 100));
+    assert_eq!((full.namespaces, full.pins), (before.namespaces + 100, before.pins + 200));
+    assert!(full.entries >= before.entries + 100, "{full:?}, before {before:?}");
 
-    // What start-up and events had to say is said by then.
-    thread::sleep(IDLE / 2);
-    let said = cluster.requests().expect("the audit").len();
+    let said = settled(&cluster);
     thread::sleep(IDLE);
     let requests = cluster.requests().expect("the audit").split_off(said);
     note(&format!("requests of two idle agents in {IDLE:?}: {requests:?}"));

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
+use ebpf::census;
 use serde_json::Value;
 
-use super::Cluster;
+use super::{Cluster, patiently};
 use crate::eventually::eventually;
 
 /// A path is there or comes within this; the API server may be slow.
@@ -29,6 +30,14 @@ pub struct Holdings {
     pub endpoints: usize,
     /// Addresses that host-local gave.
     pub addresses: usize,
+    /// Links of the node, host veths among them.
+    pub links: usize,
+    /// Network namespaces of pods.
+    pub namespaces: usize,
+    /// Links to programs that are pinned, two for each endpoint, and maps.
+    pub pins: usize,
+    /// Entries of maps that speak of endpoints.
+    pub entries: usize,
 }
 
 impl Cluster {
@@ -37,7 +46,7 @@ impl Cluster {
     pub fn assert_reaches(&self, from: &str, to: &str) {
         let program = if to.contains(':') { "ping6" } else { "ping" };
         eventually(SOON, &format!("{from} reaches {to}"), || {
-            self.exec(from, &[program, "-c", "2", "-W", "2", to])
+            self.exec(from, &[program, "-c", "1", "-W", "2", to])
         });
     }
 
@@ -45,7 +54,7 @@ impl Cluster {
     #[track_caller]
     pub fn assert_gone(&self, app: &str) {
         let selector = format!("--selector=app={app}");
-        eventually(EMPTIED, &format!("every pod of {app} is gone"), || {
+        patiently(EMPTIED, &format!("every pod of {app} is gone"), || {
             let left = self.try_run("kubectl", &["get", "pods", &selector, "--output=name"])?;
             ensure!(left.trim().is_empty(), "{} are left", left.lines().count());
             Ok(())
@@ -55,7 +64,7 @@ impl Cluster {
     /// `kubectl` shows an Event of this pod whose message contains `text`.
     #[track_caller]
     pub fn assert_event(&self, pod: &str, reason: &str, kind: &str, text: &str) {
-        eventually(IN_TIME, &format!("kubectl shows {reason} of {pod}"), || {
+        patiently(IN_TIME, &format!("kubectl shows {reason} of {pod}"), || {
             let field = format!("--field-selector=involvedObject.name={pod},reason={reason}");
             let events = self.get(&["events", &field])?;
             let event = &events["items"][0];
@@ -68,7 +77,7 @@ impl Cluster {
     /// The node comes to hold what it held before.
     #[track_caller]
     pub fn assert_holds(&self, node: &str, before: Holdings) {
-        eventually(EMPTIED, &format!("{node} holds {before:?}"), || {
+        patiently(EMPTIED, &format!("{node} holds {before:?}"), || {
             let now = self.holdings(node)?;
             ensure!(now == before, "it holds {now:?}");
             Ok(())
@@ -84,7 +93,17 @@ impl Cluster {
         let endpoints = endpoints.as_array().map_or(0, Vec::len);
         let of_addresses = ["-path", "*/networks/*", "-name", "[0-9a-f]*[.:]*"];
         let leases = self.on(node, &[&["find", "/var/lib/cni"], &of_addresses[..]].concat())?;
-        Ok(Holdings { ports, flows, endpoints, addresses: leases.lines().count() })
+        let listed = |words: &[&str]| Ok::<_, Error>(self.on(node, words)?.lines().count());
+        Ok(Holdings {
+            ports,
+            flows,
+            endpoints,
+            addresses: leases.lines().count(),
+            links: listed(&["ls", "/sys/class/net"])?,
+            namespaces: listed(&["ls", "/run/netns"])?,
+            pins: listed(&["find", "/sys/fs/bpf", "-type", "f"])?,
+            entries: census::entries(&self.path_in(node, "/sys/fs/bpf/underpass")?)?,
+        })
     }
 
     /// Both addresses of a pod, IPv4 and IPv6.
