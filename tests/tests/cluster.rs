@@ -2,6 +2,8 @@
 //!
 //! Run by `cargo xtask test --cluster`: it needs the parts built from Go modules and the product's image.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use e2e::{Cluster, NODES, eventually, note};
@@ -100,6 +102,43 @@ fn behind_multus_pods_have_legs_in_two_vlans_and_get_the_name_mac_and_addresses_
     let address = cluster.running("first", 1).remove(0).2;
     assert!(address.starts_with("10.20."), "the first network is not the one asked for: {address}");
     cluster.assert_reaches(first, &address);
+}
+
+/// What stands in the fences of `docs/NAME` that begin with this, comments left out.
+fn fenced(name: &str, language: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    let page = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let without_comment = |line: &str| line.split(" #").next().unwrap_or(line).trim_end().to_owned() + "\n";
+    let fences = page.split("```").skip(1).step_by(2).filter_map(|fence| fence.strip_prefix(language));
+    fences.map(|text| text.trim_start().lines().map(without_comment).collect()).collect()
+}
+
+#[test]
+fn the_quick_start_leads_from_its_values_to_pods_that_talk() {
+    for language in ["sh\n", "yaml\n"] {
+        assert_eq!(fenced("quick-start.md", language), fenced("quick-start.zh.md", language));
+    }
+    let [_netplan, values, left] = &fenced("quick-start.md", "yaml\n")[..] else { panic!("other YAML") };
+    let commands = fenced("quick-start.md", "sh\n").concat();
+
+    let cluster = Cluster::up();
+    cluster.install();
+    cluster.add_multus(&cluster.keep("quick-start.values.yaml", values));
+    // No node of the lab has a registry to ask.
+    let left = left.replace("image: busybox", "image: localhost/busybox:1, imagePullPolicy: Never");
+    let right = left.replace("left", "right").replace(".11/", ".12/");
+    for (name, pod) in [("left", &left), ("right", &right)] {
+        cluster.apply(&cluster.keep(&format!("{name}.yaml"), pod));
+    }
+    for name in ["left", "right"] {
+        cluster.running(name, 1);
+    }
+    let looks = commands.lines().filter_map(|line| line.strip_prefix("kubectl "));
+    let looks: Vec<Vec<&str>> = looks.map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(looks.len(), 5, "{looks:?}");
+    for words in looks {
+        cluster.kubectl(&words);
+    }
 }
 
 #[test]
