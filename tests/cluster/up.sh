@@ -18,9 +18,12 @@ export PATH=$B:$PATH
 "$here/down.sh"
 mkdir -p "$S"/{pki,log,img}; chmod 700 "$S"; echo "$id" > "$S/id"
 SVC=10.96.0 POD=10.244 POD6=fd00:244:
-# kubelets write these; down.sh puts the old values back
-for k in vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes; do
+# Kubelets write these, and the first is written below; down.sh puts the old values back.
+for k in net.core.rmem_default vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops kernel.keys.root_maxkeys kernel.keys.root_maxbytes; do
   echo "$k=$(sysctl -n $k)"; done > "$S/sysctl.saved"
+# The userspace datapath reads its ports through packet sockets. A switch that waits for a processor for 0.3 s would lose
+# what comes meanwhile at one frame a millisecond; this is room for 5 s.
+sysctl -qw net.core.rmem_default=4194304
 
 # --- cells ------------------------------------------------------------------------------------------
 cat > "$S/in" <<X
