@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+pub use self::facts::Holdings;
 use self::leftovers::Held;
 use crate::eventually::eventually;
 use crate::netns::inside;

@@ -49,7 +49,7 @@ mod traffic;
 mod wire;
 
 pub use agent::Agent;
-pub use cluster::{Cluster, NODES};
+pub use cluster::{Cluster, Holdings, NODES};
 pub use cni::{Answer, Attachment, Conf, Verb};
 pub use eventually::{eventually, wait_for};
 pub use flows::Flow;

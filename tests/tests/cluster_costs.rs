@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use e2e::{Cluster, NODES, eventually, note};
+use e2e::{Cluster, Holdings, NODES, eventually, note};
 
 /// The runtime looks for configurations by inotify.
 const CNI_NOTICED: Duration = Duration::from_secs(2);
@@ -79,12 +79,15 @@ fn a_hundred_pods_on_a_node_leave_nothing_behind_and_the_agent_stays_small_and_s
     cluster.kubectl(&["scale", "deployment", "crowd", "--replicas=100"]);
     cluster.ready("crowd", 100);
     note(&format!("100 pods on a node: {:?}", began.elapsed()));
-    let full = cluster.holdings(node).expect("what it holds");
-    assert_eq!(full.endpoints, before.endpoints + 100);
-    assert_eq!(full.addresses, before.addresses + 200, "IPv4 and IPv6 each");
-    assert_eq!((full.ports, full.links), (before.ports + 100, before.links + 100));
-    assert_eq!((full.namespaces, full.pins), (before.namespaces + 100, before.pins + 200));
-    assert!(full.entries >= before.entries + 100, "{full:?}, before {before:?}");
+    eventually(IDLE, "each pod has its own", || {
+        let full = cluster.holdings(node)?;
+        let own = |of: fn(Holdings) -> usize| of(full).saturating_sub(of(before));
+        ensure!([own(|now| now.ports), own(|now| now.endpoints)] == [100, 100], "{full:?}");
+        ensure!([own(|now| now.links), own(|now| now.namespaces)] == [100, 100], "{full:?}");
+        ensure!([own(|now| now.addresses), own(|now| now.programs)] == [200, 200], "two each: {full:?}");
+        ensure!(own(|now| now.entries) >= 100, "{full:?}");
+        Ok(())
+    });
 
     let said = settled(&cluster);
     thread::sleep(IDLE);

@@ -34,8 +34,8 @@ pub struct Holdings {
     pub links: usize,
     /// Network namespaces of pods.
     pub namespaces: usize,
-    /// Links to programs that are pinned, two for each endpoint, and maps.
-    pub pins: usize,
+    /// Programs on host veths, as the pins tell: two for each endpoint, more for a moment while clsact gives way to TCX.
+    pub programs: usize,
     /// Entries of maps that speak of endpoints.
     pub entries: usize,
 }
@@ -101,7 +101,7 @@ impl Cluster {
             addresses: leases.lines().count(),
             links: listed(&["ls", "/sys/class/net"])?,
             namespaces: listed(&["ls", "/run/netns"])?,
-            pins: listed(&["find", "/sys/fs/bpf", "-type", "f"])?,
+            programs: listed(&["find", "/sys/fs/bpf/underpass/links", "-name", "*_pod*"])?,
             entries: census::entries(&self.path_in(node, "/sys/fs/bpf/underpass")?)?,
         })
     }
