@@ -43,6 +43,9 @@ impl Reconciler {
             .filter(|w| !self.memories.get(w.id()).is_some_and(|m| m.backs_off(Stage::Gate, pass.now)))
             .map(|w| (w.id().clone(), w.entry.endpoint.host_ifname()))
             .collect();
+        for (id, _) in &names {
+            self.memories.get_mut(id).raised = true;
+        }
         let links = &self.parts.links;
         let done: Vec<_> = futures::stream::iter(names)
             .map(|(id, name)| async move { (id, links.set_host_up(&name, true).await) })

@@ -27,6 +27,8 @@ pub(super) struct Memory {
     pub(super) userspace: bool,
     /// The port that was last asked for, and when, on the boot clock.
     pub(super) port_asked: Option<(NewPort, Duration)>,
+    /// The host end was asked to be up since it was last set down here: what the kernel tells of it may be older.
+    pub(super) raised: bool,
     pub(super) open: bool,
     /// When the gate was opened, for the gateway's deadline.
     pub(super) opened_at: Option<Duration>,

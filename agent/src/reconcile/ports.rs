@@ -23,19 +23,10 @@ impl Reconciler {
                 wanted.push((id, port));
             }
         }
-        let (ports, links) = (&self.parts.ports, &self.parts.links);
-        let (ovs, veths) = (&pass.ovs, &pass.veths);
+        let wanted = self.lowered(pass, wanted).await;
+        let ports = &self.parts.ports;
         let done: Vec<_> = futures::stream::iter(wanted)
-            .map(|(id, port)| async move {
-                // On the userspace datapath the flows are the only wall, and they come after a new port: until then the
-                // host end is down. If that fails, so will the port.
-                let userspace = ovs.bridges.get(&port.bridge).is_some_and(Bridge::is_userspace);
-                let is_new = ovs.ports.get(&port.name).is_none_or(|there| there.bridge != port.bridge);
-                if userspace && is_new && veths.get(&port.name).is_some_and(|v| v.is_up) {
-                    drop(links.set_host_up(&port.name, false).await);
-                }
-                (id, ports.add_port(port).await)
-            })
+            .map(|(id, port)| async move { (id, ports.add_port(port).await) })
             .buffer_unordered(LINK_CONCURRENCY)
             .collect()
             .await;
@@ -52,6 +43,45 @@ impl Reconciler {
                 }
             }
         }
+    }
+
+    /// Sets host ends down that get a new port on the userspace datapath, where the flows are the only wall and come after
+    /// the port. What cannot be set down gets no port.
+    async fn lowered(
+        &mut self,
+        pass: &mut Pass,
+        wanted: Vec<(EndpointId, NewPort)>,
+    ) -> Vec<(EndpointId, NewPort)> {
+        let open_to_all = |id: &EndpointId, port: &NewPort| {
+            let userspace = pass.ovs.bridges.get(&port.bridge).is_some_and(Bridge::is_userspace);
+            let is_new = pass.ovs.ports.get(&port.name).is_none_or(|there| there.bridge != port.bridge);
+            let raised = self.memories.get(id).is_some_and(|memory| memory.raised);
+            userspace && is_new && (raised || pass.veths.get(&port.name).is_some_and(|veth| veth.is_up))
+        };
+        let (up, mut ready): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(id, port)| open_to_all(id, port));
+        let links = &self.parts.links;
+        let done: Vec<_> = futures::stream::iter(up)
+            .map(|(id, port)| async move {
+                let outcome = links.set_host_up(&port.name, false).await;
+                (id, port, outcome)
+            })
+            .buffer_unordered(LINK_CONCURRENCY)
+            .collect()
+            .await;
+        for (id, port, outcome) in done {
+            match outcome {
+                Ok(()) => {
+                    self.memories.get_mut(&id).raised = false;
+                    ready.push((id, port));
+                }
+                Err(error) => {
+                    self.memories.get_mut(&id).port_asked = None;
+                    self.fail(pass, &id, Stage::Ports, StageError::Other(crate::report::chain(&error)));
+                }
+            }
+        }
+        ready
     }
 
     /// The port to be written for an endpoint, if it is not there as it should be.
