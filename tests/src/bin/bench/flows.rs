@@ -51,7 +51,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
 }
 
 /// A pod without IPAM and IPv6: hundreds that look for routers would keep vswitchd busy.
-fn crowd(pod: PodDrawing<'_>) -> Pod<'_> {
+pub(crate) fn crowd(pod: PodDrawing<'_>) -> Pod<'_> {
     let pod = pod.without_ipam().place();
     pod.set_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
     pod.add().succeeded();
