@@ -3,7 +3,8 @@
 #   from Go modules:  hyper (etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kubectl in one binary
 #                     with links), helm, the reference plugins loopback, bridge, host-local; multus
 #   from Debian:      containerd, ctr, its shim, runc, busybox; unpacked, not installed
-# Safe to stop at any time and to call twice at once. ONLY="helm hyper" builds a part of the list.
+# Safe to stop at any time and to call twice at once. ONLY="helm hyper" builds a part of the list; `build.sh --there`
+# builds nothing and fails if anything is missing.
 # CLUSTER_CACHE (default ~/.cache/underpass/cluster) is where; GOMAXPROCS and GOFLAGS are the caller's.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,6 +15,10 @@ kubernetes=$(version parts k8s.io/kubernetes) helm=$(version parts helm.sh/helm/
 recipe=1
 key=$( (echo $recipe; cat "$here"/{parts,multus}/go.{mod,sum} "$here/parts/hyper/main.go") | sha256sum | cut -c1-12)
 bin=$cache/$kubernetes-$key
+if [ "${1:-}" = --there ]; then
+  for part in helm hyper loopback bridge host-local multus containerd; do [ -x "$bin/$part" ] || exit 1; done
+  echo "$bin"; exit 0
+fi
 mkdir -p "$bin"
 exec 9>"$bin/.lock"; flock 9
 

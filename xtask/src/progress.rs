@@ -13,8 +13,12 @@ const TICK: Duration = Duration::from_millis(120);
 /// Longest note beside the spinner; the terminal cuts the rest.
 const NOTE_CHARS: usize = 100;
 
-static ON_TERMINAL: LazyLock<bool> =
-    LazyLock::new(|| stderr().is_terminal() && env::var_os("CI").is_none_or(|ci| ci != "true"));
+static ON_TERMINAL: LazyLock<bool> = LazyLock::new(|| stderr().is_terminal() && !in_ci());
+
+/// Whether this is a run of continuous integration.
+pub(crate) fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|ci| ci == "true")
+}
 
 /// One piece of work that takes long enough to be announced. Dropped without [`Work::done`] it
 /// counts as failed.

@@ -96,6 +96,7 @@ struct Row {
 #[derive(Default)]
 pub(crate) struct Steps {
     rows: Vec<Row>,
+    not_run: Vec<String>,
 }
 
 impl Steps {
@@ -120,6 +121,11 @@ impl Steps {
         Ok(())
     }
 
+    /// Says below the table what should have run and could not.
+    pub(crate) fn not_run(&mut self, what: String) {
+        self.not_run.push(what);
+    }
+
     /// Whether any test ran, passed or not.
     pub(crate) fn any_test_ran(&self) -> bool {
         self.rows.iter().any(|row| row.tally.passed + row.tally.failed > 0)
@@ -136,8 +142,9 @@ impl Steps {
         let lines: Vec<_> = std::iter::once(header).chain(self.rows.iter().map(Row::line)).collect();
         let passed: u32 = self.rows.iter().map(|row| row.tally.passed).sum();
         let failed: u32 = self.rows.iter().map(Row::failures).sum();
-        let shaky: String = self.rows.iter().flat_map(Row::shaky_lines).collect();
-        format!("{}\n{shaky}\n{passed} passed, {failed} failed", lines.join("\n"))
+        let mut remarks: String = self.rows.iter().flat_map(Row::shaky_lines).collect();
+        remarks.extend(self.not_run.iter().map(|what| format!("NOT RUN: {what}\n")));
+        format!("{}\n{remarks}\n{passed} passed, {failed} failed", lines.join("\n"))
     }
 }
 
@@ -206,8 +213,13 @@ mod tests {
                 row(false, Tally { passed: 7, summaries: 1, ..Tally::default() }),
                 row(true, Tally { passed: 1, failed: 2, summaries: 1, ..Tally::default() }),
             ],
+            not_run: vec!["z".into()],
         };
-        assert!(steps.table().ends_with("once more: y (x)\n\n8 passed, 3 failed"), "{}", steps.table());
+        assert!(
+            steps.table().ends_with("once more: y (x)\nNOT RUN: z\n\n8 passed, 3 failed"),
+            "{}",
+            steps.table()
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use xshell::{Shell, cmd};
 
 use crate::build::{self, BUILD_DEADLINE, Profile, cargo};
 use crate::check;
-use crate::cluster;
+use crate::cluster::{self, Parts};
 use crate::places;
 use crate::process;
 use crate::progress::{Work, seconds};
@@ -48,13 +48,15 @@ const HOOK_STORIES: [&str; 6] = ["acceleration", "bursts", "restarts", "spoofs",
 /// Runs everything: source checks, unit tests, the lab here and in virtual machines
 ///
 /// In order: set-up, format, lints, arrows, docs, unit tests, the lab on this kernel's userspace datapath, then
-/// the BPF programs and the lab's stories on two other kernels with their kernel datapath.
+/// the BPF programs and the lab's stories on two other kernels with their kernel datapath, then the stories on a
+/// Kubernetes cluster, whose parts are built meanwhile. Where neither the parts are there nor Go 1.26 to build them, the
+/// last line before the count says that these were not run; with `CI=true` it is a failure.
 ///
 /// Ends with a table of the steps and the line `N passed, N failed`. A failing step does not stop
 /// the others; an ignored test is a failure. Needs root, for the lab.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only tests whose name contains this; skips format, lints, arrows and docs
+    /// Only tests whose name contains this; skips format, lints, arrows, docs and, without --cluster, the cluster
     filter: Option<String>,
     /// Only unit tests and the lab on this machine
     #[arg(long)]
@@ -76,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         cluster::stories(&mut steps, filter)?;
         return Ok(steps.finish());
     }
+    let parts = (filter.is_none() && !args.quick).then(Parts::begin);
     if filter.is_none() && !args.quick {
         check::source(&mut steps)?;
         docs(&mut steps)?;
@@ -91,6 +94,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if !args.quick && !args.no_vm {
         in_guests(&mut steps, binaries.as_deref(), filter)?;
+    }
+    if let Some(parts) = parts {
+        cluster::stories_at_last(&mut steps, parts)?;
     }
     let verdict = steps.finish();
     match filter {
