@@ -1,4 +1,4 @@
-//! The gRPC socket: CNI calls, the control service, health.
+//! The gRPC socket: CNI calls, the control service, health; and the port for metrics.
 //!
 //! Translation only: a call is converted, a handle is asked, the answer is converted. No state but the calls under
 //! way. tonic stays in this room.
@@ -7,6 +7,7 @@ mod calls;
 mod cni;
 mod control;
 mod health;
+mod metrics;
 mod shim;
 mod spool;
 
@@ -30,6 +31,7 @@ use crate::dataplane::netns::ProcRoot;
 use crate::dataplane::ports::PortsHandle;
 use crate::events::Events;
 use crate::health::Readiness;
+use crate::metrics::CallTimes;
 use crate::model::Outcomes;
 use crate::observe::drops::Drops;
 use crate::reconcile::ReconcileHandle;
@@ -38,6 +40,7 @@ use crate::store::StoreHandle;
 pub use calls::{CallRunner, Calls};
 pub use cni::{PluginVersions, pay_debts};
 pub use health::ask as ask_health;
+pub use metrics::serve as serve_metrics;
 pub use spool::{drain as drain_spool, watch as watch_spool};
 
 /// Every handle that a call may need.
@@ -59,6 +62,7 @@ pub struct Context {
     pub questions: Calls,
     pub drops: Drops,
     pub plugins: PluginVersions,
+    pub call_times: CallTimes,
     /// When the agent started, on the boot clock.
     pub started: std::time::Duration,
 }

@@ -32,6 +32,7 @@ use crate::events::Events;
 use crate::health::{self, Readiness};
 use crate::install;
 use crate::kube::Cluster;
+use crate::metrics::CallTimes;
 use crate::observe;
 use crate::observe::drops::Reader;
 use crate::probe::driver;
@@ -180,6 +181,7 @@ async fn start_parts(
         questions,
         drops,
         plugins: api::PluginVersions::default(),
+        call_times: CallTimes::default(),
         started: crate::clock::boottime(),
     })
 }
@@ -201,6 +203,10 @@ async fn open_socket(
     let (debts, spooler) = (context.clone(), context.clone());
     tasks.spawn(named("debts", async move { api::pay_debts(debts).await }));
     let server = api::bind(&socket).context("binding the agent's socket")?;
+    if let Some(address) = context.config.metrics {
+        let metrics = api::serve_metrics(address, context.clone(), stop.child_token());
+        tasks.spawn(named("metrics", metrics));
+    }
     tasks.spawn(named("api", api::serve(server, context, stop.child_token())));
     api::drain_spool(&spooler).await;
     tasks.spawn(named("spool", api::watch_spool(spooler)));

@@ -8,6 +8,7 @@ mod raw;
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub gateway: Gateway,
     pub accel: Accel,
     pub max_endpoints: u32,
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     pub log: Log,
     pub kubernetes: Kubernetes,
     pub install: Install,

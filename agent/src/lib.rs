@@ -25,6 +25,7 @@
 //! | `links::monitor::run` | the set of host veths | netlink's multicast | `watch<Arc<HostVeths>>` |
 //! | `observe::drops` (`Reader::run`) | the ring of stopped frames | the ring | `broadcast` of offences |
 //! | `api::serve` | the gRPC socket | calls | calls on the handles above |
+//! | `api::serve_metrics` | the port for metrics and HTTP probes | HTTP | – |
 //! | `api::CallRunner` ×2 | CNI calls under way; streams of the control service | `mpsc` of futures | – |
 //! | `api::pay_debts` | IPAM plugins that the agent runs itself | `watch<Arc<Intent>>` | requests to the store |
 //! | `api::watch_spool` | the spool's files | a timer | requests to the store |
@@ -49,6 +50,7 @@ pub mod health;
 pub mod install;
 pub mod kube;
 pub mod limits;
+pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod plan;

@@ -1,6 +1,8 @@
 //! What a person sees: agentctl's words, its JSON and its exit status.
 
-use std::net::Ipv4Addr;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 use e2e::frames::{Identity, hostile};
 use e2e::{Datapath, Lab, Output, Pod};
@@ -267,5 +269,46 @@ fn a_benchmark_between_two_pods_says_how_long_and_by_which_path() {
     assert_eq!(obstacles.is_empty(), lab.datapath() == Datapath::Kernel, "{obstacles:?}");
     assert_eq!(ask(&lab, "bench latency lab/cart lab/nobody").status.code(), Some(NO_SUCH));
     assert_eq!(ask(&lab, "bench latency lab/cart lab/shop --size 7").status.code(), Some(USAGE));
+    lab.finish();
+}
+
+/// What the agent answers over HTTP, its head included.
+fn fetched(lab: &Lab, path: &str) -> Result<String, String> {
+    let ask = || {
+        let mut stream = TcpStream::connect("127.0.0.1:9476")?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+        Ok(io::read_to_string(stream)?)
+    };
+    lab.node().enter(ask).map_err(|error| format!("{error:#}"))
+}
+
+#[test]
+fn metrics_tell_of_pods_drops_and_calls() {
+    let lab = Lab::usual();
+    let (liar, victim) = (lab.pod("liar").up(), lab.pod("victim").up());
+    let (me, other) = (Identity::of(&liar), Identity::of(&victim));
+    let lie = &hostile(me, other, Ipv4Addr::new(10, 0, 0, 1))[1];
+    liar.send_raw(&lie.frame);
+    let expected = [
+        "underpass_ready 1",
+        "underpass_endpoints{state=\"ready\"} 2",
+        "underpass_bridge_up{bridge=\"br1\"} 1",
+        "underpass_dropped_frames_total{namespace=\"lab\",pod=\"liar\",interface=\"eth0\",reason=\"ipv4\"} 1",
+        "underpass_cni_call_seconds_count{verb=\"ADD\",code=\"0\"} 2",
+        "# EOF",
+    ];
+    lab.eventually(TOLD_WITHIN_SECONDS, "the metrics say it", || {
+        let page = fetched(&lab, "/metrics")?;
+        match expected.iter().find(|line| !page.lines().any(|there| there == **line)) {
+            Some(line) => Err(format!("{line} is not in\n{page}")),
+            None => Ok(()),
+        }
+    });
+    for path in ["/healthz", "/readyz"] {
+        let answer = fetched(&lab, path).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
+    }
+    assert!(fetched(&lab, "/nothing").expect("an answer").starts_with("HTTP/1.0 404"));
     lab.finish();
 }

@@ -56,7 +56,8 @@ impl agent_api::cni::v1::cni_server::Cni for Service {
         let pid = pid.ok_or_else(|| Status::permission_denied("the kernel does not say who is calling"))?;
         let (outbound, stream) = mpsc::channel(TO_SHIM);
         // Who says nothing takes no call's place: until then this is only one more stream of its connection.
-        let (start, shim) = Shim::begin(request.into_inner(), outbound).await?;
+        let (start, shim) =
+            Shim::begin(request.into_inner(), outbound, self.context.call_times.clone()).await?;
         if !self.context.calls.submit(serve(self.context.clone(), pid, start, shim)) {
             return Err(Status::resource_exhausted("too many calls at once"));
         }
@@ -94,7 +95,7 @@ async fn finish(shim: &mut Shim, outcome: Outcome, version: Version) -> bool {
         Ok(stdout) => shim.finish(0, stdout).await,
         Err(error) => {
             tracing::info!(code = error.code.0, msg = %error.msg, details = %error.details, "CNI call failed");
-            shim.finish(1, error.to_json(version)).await
+            shim.finish(error.code.0, error.to_json(version)).await
         }
     }
 }

@@ -6,6 +6,7 @@ mod doctor;
 mod drops;
 mod endpoints;
 mod flows;
+mod now;
 mod select;
 mod status;
 mod views;
@@ -18,6 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Context;
+
+pub(super) use now::now;
 
 /// A streamed answer.
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

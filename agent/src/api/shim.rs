@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
+use crate::clock::boottime;
 use crate::limits::ACK_PATIENCE;
+use crate::metrics::CallTimes;
 
 /// The stream broke: the shim is gone, or does not keep to the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +25,10 @@ pub(super) struct Shim {
     next_seq: u32,
     /// A plugin was asked for and has not answered.
     plugin_runs: bool,
+    verb: Verb,
+    /// When the shim started, on the boot clock.
+    asked_at: Duration,
+    times: CallTimes,
 }
 
 impl Shim {
@@ -30,13 +36,16 @@ impl Shim {
     pub(super) async fn begin(
         mut inbound: Streaming<FromShim>,
         outbound: mpsc::Sender<Result<ToShim, Status>>,
+        times: CallTimes,
     ) -> Result<(Start, Self), Status> {
         let first = timeout(START_PATIENCE, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no Start came"))??;
         let first = first.and_then(|m| m.message);
         match first {
             Some(from_shim::Message::Start(start)) => {
-                Ok((start, Self { inbound, outbound, next_seq: 1, plugin_runs: false }))
+                let (verb, asked_at) = (start.verb(), Duration::from_nanos(start.boottime_ns));
+                let shim = Self { inbound, outbound, next_seq: 1, plugin_runs: false, verb, asked_at, times };
+                Ok((start, shim))
             }
             _ => Err(Status::invalid_argument("the first message must be Start")),
         }
@@ -81,8 +90,11 @@ impl Shim {
         }
     }
 
-    /// Sends the outcome; tells whether the shim says that the runtime has it.
-    pub(super) async fn finish(&mut self, exit: i32, stdout: Vec<u8>) -> bool {
+    /// Sends the outcome, with the CNI specification's code, 0 for success; tells whether the shim says that the runtime
+    /// has it.
+    pub(super) async fn finish(&mut self, code: u32, stdout: Vec<u8>) -> bool {
+        self.times.observe(word(self.verb), code, boottime().saturating_sub(self.asked_at));
+        let exit = i32::from(code != 0);
         if self.send(to_shim::Message::Done(Done { exit, stdout })).await.is_err() {
             return false;
         }
@@ -97,6 +109,19 @@ impl Shim {
     async fn send(&self, message: to_shim::Message) -> Result<(), Gone> {
         let sent = self.outbound.send_timeout(Ok(ToShim { message: Some(message) }), SEND_PATIENCE).await;
         sent.map_err(|_| Gone)
+    }
+}
+
+/// As `CNI_COMMAND` has it.
+fn word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Add => "ADD",
+        Verb::Del => "DEL",
+        Verb::Check => "CHECK",
+        Verb::Status => "STATUS",
+        Verb::Gc => "GC",
+        Verb::Version => "VERSION",
+        Verb::Unspecified => "unknown",
     }
 }
 

@@ -3,6 +3,7 @@
 //! A derived deserializer stops at the first fault; an operator who has to fix a ConfigMap wants them all. The
 //! table of keys below is the whole schema.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,6 +45,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("gateway", &["policy", "interval", "timeout", "lost_after", "back_after"]),
     ("accel", &["enabled", "lease", "renew"]),
     ("limits", &["max_endpoints"]),
+    ("metrics", &["listen"]),
     ("log", &["level", "format"]),
     ("kubernetes", &["enabled", "node", "daemonset", "startup_taint", "resources"]),
     ("install", &["bin_dir", "names", "conf", "conf_dir"]),
@@ -121,6 +123,7 @@ fn read(r: &mut Reader) -> Config {
         },
         accel: Accel { enabled: r.boolean("accel.enabled", true), lease, renew },
         max_endpoints: u32::try_from(r.integer("limits.max_endpoints", 512, 1, 8_192)).unwrap_or(512),
+        metrics: r.listen("metrics.listen", METRICS),
         log: Log {
             level: r.text("log.level", "info"),
             format: r.choice("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
@@ -152,6 +155,9 @@ const CALL: Duration = Duration::from_secs(55);
 /// Between two probes and after the last, as in CNI configurations: from what a switch can answer in to RFC 5227's own
 /// order of magnitude.
 const PROBE_PAUSE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(2);
+
+/// Of this node alone: whom else it concerns is for the node's owner to say.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9476);
 
 /// What nobody can wait for is a slip of the pen.
 const LONGEST: Duration = Duration::from_hours(1);
@@ -236,6 +242,24 @@ impl Reader {
             self.fault(key, format!("`{text}` is not an absolute path"));
         }
         path
+    }
+
+    /// `None` where it says `off`.
+    fn listen(&mut self, path: &str, default: SocketAddr) -> Option<SocketAddr> {
+        match self.text(path, "").as_str() {
+            "" => Some(default),
+            "off" => None,
+            text => {
+                let address = text.parse().ok();
+                if address.is_none() {
+                    self.fault(
+                        path,
+                        format!("`{text}` is not an address and a port, such as {default}, or off"),
+                    );
+                }
+                address
+            }
+        }
     }
 
     fn boolean(&mut self, path: &str, default: bool) -> bool {

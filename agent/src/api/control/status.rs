@@ -19,7 +19,7 @@ pub(super) async fn reply(context: &Context) -> pb::StatusReply {
     pb::StatusReply { out_of_order, ..glance(context) }
 }
 
-fn glance(context: &Context) -> pb::StatusReply {
+pub(super) fn glance(context: &Context) -> pb::StatusReply {
     let status = context.reconcile.status();
     let intent = context.store.intent();
     let ovs = context.ports.watch().borrow().clone();
