@@ -107,8 +107,8 @@ impl Page {
     fn node(&mut self, now: &Now) {
         let build = [(vec![("version", now.version.clone())], 1)];
         self.gauges("build", "The agent that runs", build);
-        self.gauges("ready", "1 while CNI calls are served", [(vec![], now.ready.into())]);
-        self.gauges("ovsdb_up", "1 while the database is connected", [(vec![], now.ovsdb_up.into())]);
+        self.gauge("ready", "1 while CNI calls are served", now.ready);
+        self.gauge("ovsdb_up", "1 while the database is connected", now.ovsdb_up);
         let by_state =
             |(state, count): &(&'static str, u32)| (vec![("state", (*state).to_owned())], (*count).into());
         self.gauges("endpoints", "Interfaces of pods, by state", now.endpoints.iter().map(by_state));
@@ -116,10 +116,8 @@ impl Page {
         let by_path = [("past_bridge", on), ("through_bridge", off)]
             .map(|(path, count)| (vec![("path", path.to_owned())], count.into()));
         self.gauges("endpoint_paths", "Interfaces by the way to their neighbours on the node", by_path);
-        let debts = [(vec![], now.ipam_debts.into())];
-        self.gauges("ipam_debts", "Addresses not given back to their IPAM plugin yet", debts);
-        let spooled = [(vec![], now.spooled.into())];
-        self.gauges("spooled_calls", "DELs that came while no agent was there and wait", spooled);
+        self.gauge("ipam_debts", "Addresses not given back to their IPAM plugin yet", now.ipam_debts);
+        self.gauge("spooled_calls", "DELs that came while no agent was there and wait", now.spooled);
     }
 
     fn bridges(&mut self, bridges: &[Bridge]) {
@@ -144,11 +142,16 @@ impl Page {
             (labels, drops.frames)
         });
         self.counters("dropped_frames", "Frames that the guard dropped, each counted once", frames);
-        let conflicts = [(vec![], now.conflicts.into())];
-        self.gauges("conflicts", "Foreign claims on addresses of pods that go on", conflicts);
+        self.gauge("conflicts", "Foreign claims on addresses of pods that go on", now.conflicts);
         let by_state =
             |(state, count): &(&'static str, u32)| (vec![("state", (*state).to_owned())], (*count).into());
         self.gauges("gateways", "Gateways that are watched, by state", now.gateways.iter().map(by_state));
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Into<i64>) {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value.into());
+        self.0.register(name, help, gauge);
     }
 
     fn gauges(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (Labels, i64)>) {
