@@ -118,6 +118,8 @@ fn stories_with(
         let (helm, chart) = (parts.join("helm"), places::root().join("charts/underpass"));
         let values = places::root().join("tests/cluster/values.yaml");
         check::quiet(work, cmd!(shell, "{helm} lint --strict {chart}"))?;
+        let scraped = ["--set", "podMonitor.enabled=true", "--set", "config.metrics.listen=0.0.0.0:9476"];
+        check::quiet(work, cmd!(shell, "{helm} lint --strict {chart} {scraped...}"))?;
         Ok(check::quiet(work, cmd!(shell, "{helm} lint --strict {chart} --values {values}")).into())
     })?;
     steps.step("stories on a cluster", |work| {
