@@ -67,6 +67,16 @@ impl Cluster {
         cluster
     }
 
+    /// A cluster with the chart and the four pods of `pods.yaml`, two on each node, as [`running`](Self::running) has them.
+    #[track_caller]
+    pub fn with_shop() -> (Self, Vec<(String, String, String)>) {
+        let cluster = Self::up();
+        cluster.install();
+        cluster.apply("pods.yaml");
+        let pods = cluster.running("shop", 4);
+        (cluster, pods)
+    }
+
     fn start(&self) -> Result<()> {
         let variable = |name| std::env::var(name).with_context(|| format!("{name} is not set: run by xtask"));
         let (parts, image) = (variable(PARTS)?, variable(IMAGE)?);

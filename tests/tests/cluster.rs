@@ -143,10 +143,7 @@ fn the_quick_start_leads_from_its_values_to_pods_that_talk() {
 
 #[test]
 fn a_spoofing_pod_is_stopped_and_kubectl_shows_its_event() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    let pods = cluster.running("shop", 4);
+    let (cluster, pods) = Cluster::with_shop();
     let (spoofer, victim) = (&pods[0].0, &pods[2].2);
     cluster.assert_reaches(spoofer, victim);
     cluster.exec(spoofer, &["ip", "address", "add", "10.244.9.9/16", "dev", "eth0"]).expect("an address");
@@ -159,10 +156,7 @@ fn a_spoofing_pod_is_stopped_and_kubectl_shows_its_event() {
 
 #[test]
 fn conflicts_and_dead_gateways_become_events_and_so_does_their_end() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    let pods = cluster.running("shop", 4);
+    let (cluster, pods) = Cluster::with_shop();
     let (pod, _, address) = &pods[0];
     let underlay = |words: &[&str]| cluster.on("cp", &[&["ip", "address"], words].concat()).expect("ip");
 

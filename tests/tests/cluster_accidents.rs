@@ -21,12 +21,19 @@ fn assert_lossless(what: &str, began: Instant, streams: [PingStream; 2]) {
     }
 }
 
+/// Pings from the first pod to one on its node and to one on the other, once it reaches all.
+#[track_caller]
+fn streams(cluster: &Cluster, pods: &[(String, String, String)]) -> (Instant, [PingStream; 2]) {
+    let (name, _, address) = &pods[0];
+    for (_, _, other) in &pods[1..] {
+        cluster.assert_reaches(name, other);
+    }
+    (Instant::now(), [&pods[1].2, &pods[2].2].map(|to| cluster.ping(NODES[0], address, to)))
+}
+
 #[test]
 fn an_upgrade_and_its_rollback_lose_no_packet() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    let pods = cluster.running("shop", 4);
+    let (cluster, pods) = Cluster::with_shop();
     let (first, same_node, other_node) = (&pods[0].2, &pods[1].2, &pods[2].2);
     cluster.assert_reaches(&pods[0].0, same_node);
     cluster.assert_reaches(&pods[0].0, other_node);
@@ -44,16 +51,9 @@ fn an_upgrade_and_its_rollback_lose_no_packet() {
 
 #[test]
 fn the_agents_pods_are_killed_old_pods_do_not_notice_and_new_ones_come_up() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    let pods = cluster.running("shop", 4);
+    let (cluster, pods) = Cluster::with_shop();
+    let (began, streams) = streams(&cluster, &pods);
     let first = &pods[0];
-    for (_, _, address) in &pods[1..] {
-        cluster.assert_reaches(&first.0, address);
-    }
-    let (began, streams) =
-        (Instant::now(), [&pods[1].2, &pods[2].2].map(|to| cluster.ping(NODES[0], &first.2, to)));
     for node in NODES {
         let agent = cluster.agent(node);
         let force = ["--grace-period=0", "--force", "--wait=false"];
@@ -69,10 +69,7 @@ fn the_agents_pods_are_killed_old_pods_do_not_notice_and_new_ones_come_up() {
 
 #[test]
 fn without_the_api_server_pods_are_added_and_deleted_and_the_agent_restarts() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    cluster.running("shop", 4);
+    let (cluster, _) = Cluster::with_shop();
     let node = NODES[0];
     let on = |words: &[&str]| cluster.on(node, words).unwrap_or_else(|error| panic!("{error:#}"));
     for netns in ["early", "late"] {
@@ -102,16 +99,9 @@ fn without_the_api_server_pods_are_added_and_deleted_and_the_agent_restarts() {
 
 #[test]
 fn the_runtime_and_the_kubelet_are_killed_pods_do_not_notice_and_new_ones_come_up() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    let pods = cluster.running("shop", 4);
+    let (cluster, pods) = Cluster::with_shop();
+    let (began, streams) = streams(&cluster, &pods);
     let first = &pods[0];
-    for (_, _, address) in &pods[1..] {
-        cluster.assert_reaches(&first.0, address);
-    }
-    let (began, streams) =
-        (Instant::now(), [&pods[1].2, &pods[2].2].map(|to| cluster.ping(NODES[0], &first.2, to)));
     for service in ["containerd", "kubelet"] {
         cluster.restart(NODES[0], service);
     }
@@ -136,10 +126,7 @@ fn the_runtime_and_the_kubelet_are_killed_pods_do_not_notice_and_new_ones_come_u
 /// there; the agent is not yet, so the first ADD is refused. The kubelet tries again after 10 to 15 s of its own.
 #[test]
 fn a_node_reboots_its_pods_come_back_and_nothing_of_the_old_boot_is_left() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    let pods = cluster.running("shop", 4);
+    let (cluster, pods) = Cluster::with_shop();
     let (node, neighbour) = (NODES[0], &pods[2]);
     cluster.assert_reaches(&neighbour.0, &pods[0].2);
     let before = cluster.holdings(node).expect("what it holds");

@@ -16,10 +16,7 @@ const RATIO_LIMIT: f64 = 1.3;
 
 #[test]
 fn churn_and_forced_deletions_leave_nothing_behind() {
-    let cluster = Cluster::up();
-    cluster.install();
-    cluster.apply("pods.yaml");
-    cluster.running("shop", 4);
+    let (cluster, _) = Cluster::with_shop();
     cluster.kubectl(&["scale", "deployment", "shop", "--replicas=0"]);
     cluster.assert_gone("shop");
     let before = NODES.map(|node| cluster.holdings(node).expect("what it holds"));
