@@ -41,7 +41,7 @@ impl Field {
 
     /// What is set to the right as numbers are.
     pub(crate) fn right(text: impl Into<String>) -> Self {
-        Self { text: text.into(), mood: Mood::Plain, right: true }
+        Self { right: true, ..Self::new(text, Mood::Plain) }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Runs where the pods' network namespaces can be entered: on the node, or in the agent's container.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_api::control::v1::accel_request::Pair;
@@ -57,18 +58,19 @@ pub(super) async fn latency(
     let near = one(&mut session, &from).await?;
     let far = one(&mut session, &to).await?;
     let (from_address, to_address) = addresses(&near, &far).ok_or(Failure::NoCommonFamily)?;
-    let explained = AccelRequest { explain: Some(Pair { from: id(&near), to: id(&far) }) };
+    let ends = Arc::new([End::open(&near.netns, from_address)?, End::open(&far.netns, to_address)?]);
+    let [from, to] = [&near, &far].map(|endpoint| names::endpoint(endpoint.r#ref.as_ref()));
+    let explained = AccelRequest { explain: Some(Pair { from: from.clone(), to: to.clone() }) };
     let obstacles = obstacles(answer(session.agent.accel(explained)).await?);
     let mut loads = Vec::new();
     for (load, name) in LOADS {
         let before = past_bridge(&one(&mut session, &from).await?);
-        let ends = (End::open(&near.netns, from_address)?, End::open(&far.netns, to_address)?);
-        let measured = task::spawn_blocking(move || measure(load, &ends.0, &ends.1, size, time));
+        let both = Arc::clone(&ends);
+        let measured = task::spawn_blocking(move || measure(load, &both[0], &both[1], size, time));
         let trips = measured.await.map_err(|_| Failure::Unmeasured)??;
         let after = past_bridge(&one(&mut session, &from).await?);
         loads.push(PrintedLoad::new(name, trips, after.saturating_sub(before)));
     }
-    let (from, to) = (names::endpoint(near.r#ref.as_ref()), names::endpoint(far.r#ref.as_ref()));
     let printed = Printed { from, to, from_address, to_address, size_bytes: size, loads, obstacles };
     if screen.is_json() {
         screen.json(&printed)?;
@@ -89,10 +91,6 @@ async fn one(session: &mut Session, words: &str) -> Result<Endpoint, Failure> {
         (Some(_), None) => Err(Failure::Gone { endpoint: words.to_owned() }),
         _ => Err(Failure::Ambiguous { endpoint: words.to_owned(), count }),
     }
-}
-
-fn id(endpoint: &Endpoint) -> String {
-    names::endpoint(endpoint.r#ref.as_ref())
 }
 
 /// The first address of each that has the other's family.
