@@ -30,7 +30,7 @@ use crate::dataplane::links::Links;
 use crate::dataplane::netns::ProcRoot;
 use crate::dataplane::ports::PortsHandle;
 use crate::events::Events;
-use crate::health::Readiness;
+use crate::health::{Life, Readiness};
 use crate::metrics::CallTimes;
 use crate::model::Outcomes;
 use crate::observe::drops::Drops;
@@ -68,6 +68,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether CNI calls are served.
+    fn is_ready(&self) -> bool {
+        self.readiness.life() == Life::Ready && self.ports.watch().borrow().stands_by().is_none()
+    }
+
     /// The physical members of a bridge, by name.
     fn uplinks(&self, bridge: &str) -> Vec<String> {
         let ovs = self.ports.watch().borrow().clone();

@@ -159,10 +159,11 @@ async fn start_parts(
     });
     tasks.spawn(named("reconciler", reconciler.run(stop.child_token())));
 
-    let (calls, call_runner) = api::Calls::new();
-    tasks.spawn(named("calls", call_runner.run()));
-    let (questions, question_runner) = api::Calls::new();
-    tasks.spawn(named("questions", question_runner.run()));
+    let [calls, questions] = ["calls", "questions"].map(|name| {
+        let (calls, runner) = api::Calls::new();
+        tasks.spawn(named(name, runner.run()));
+        calls
+    });
     let (drop_reader, drops) = Reader::new(bpf.drops()?)?;
     tasks.spawn(named("drops", drop_reader.run(stop.child_token())));
     Ok(api::Context {

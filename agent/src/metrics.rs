@@ -101,6 +101,10 @@ pub fn text(now: &Now, calls: &CallTimes) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
+fn by_state(counts: &[(&'static str, u32)]) -> impl Iterator<Item = (Labels, i64)> {
+    counts.iter().map(|(state, count)| (vec![("state", (*state).to_owned())], (*count).into()))
+}
+
 struct Page(Registry);
 
 impl Page {
@@ -109,9 +113,7 @@ impl Page {
         self.gauges("build", "The agent that runs", build);
         self.gauge("ready", "1 while CNI calls are served", now.ready);
         self.gauge("ovsdb_up", "1 while the database is connected", now.ovsdb_up);
-        let by_state =
-            |(state, count): &(&'static str, u32)| (vec![("state", (*state).to_owned())], (*count).into());
-        self.gauges("endpoints", "Interfaces of pods, by state", now.endpoints.iter().map(by_state));
+        self.gauges("endpoints", "Interfaces of pods, by state", by_state(&now.endpoints));
         let [on, off] = now.accelerated;
         let by_path = [("past_bridge", on), ("through_bridge", off)]
             .map(|(path, count)| (vec![("path", path.to_owned())], count.into()));
@@ -143,9 +145,7 @@ impl Page {
         });
         self.counters("dropped_frames", "Frames that the guard dropped, each counted once", frames);
         self.gauge("conflicts", "Foreign claims on addresses of pods that go on", now.conflicts);
-        let by_state =
-            |(state, count): &(&'static str, u32)| (vec![("state", (*state).to_owned())], (*count).into());
-        self.gauges("gateways", "Gateways that are watched, by state", now.gateways.iter().map(by_state));
+        self.gauges("gateways", "Gateways that are watched, by state", by_state(&now.gateways));
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl Into<i64>) {

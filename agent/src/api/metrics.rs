@@ -68,8 +68,7 @@ async fn alive(State(context): State<Context>) -> StatusCode {
 
 /// Whether CNI calls are served.
 async fn ready(State(context): State<Context>) -> StatusCode {
-    let stands_by = context.ports.watch().borrow().stands_by().is_some();
-    answer(context.readiness.life() == Life::Ready && !stands_by)
+    answer(context.is_ready())
 }
 
 fn answer(is_so: bool) -> StatusCode {

@@ -63,7 +63,6 @@ fn read(r: &mut Reader) -> Config {
     let second = Duration::from_secs(1);
     let db = r.path("ovs.db", "/var/run/openvswitch/db.sock");
     let ovs_run_dir = db.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
-    let probe = ProbeTiming::USUAL;
     let renew = r.duration("accel.renew", 5 * second, second / 10..=LONGEST);
     let lease = r.duration("accel.lease", 30 * second, second..=LONGEST);
     if lease <= renew {
@@ -90,37 +89,8 @@ fn read(r: &mut Reader) -> Config {
                 ("off", GuardMode::Off),
             ],
         ),
-        conflict: Conflict {
-            policy: r.choice(
-                "conflict.policy",
-                &[
-                    ("fail", ConflictPolicy::Fail),
-                    ("warn", ConflictPolicy::Warn),
-                    ("off", ConflictPolicy::Off),
-                ],
-            ),
-            timing: ProbeTiming {
-                count: u32::try_from(r.integer("conflict.count", probe.count.into(), 1, 10))
-                    .unwrap_or(probe.count),
-                interval: r.duration("conflict.interval", probe.interval, PROBE_PAUSE),
-                wait: r.duration("conflict.wait", probe.wait, PROBE_PAUSE),
-            },
-            for_life: r.choice("conflict.for_life", &[("notify", ForLife::Notify), ("off", ForLife::Off)]),
-        },
-        gateway: Gateway {
-            policy: r.choice(
-                "gateway.policy",
-                &[
-                    ("warn", GatewayPolicy::Warn),
-                    ("require", GatewayPolicy::Require),
-                    ("off", GatewayPolicy::Off),
-                ],
-            ),
-            interval: r.duration("gateway.interval", 2 * second, second / 10..=LONGEST),
-            timeout: r.duration("gateway.timeout", second, second / 100..=10 * second),
-            lost_after: u32::try_from(r.integer("gateway.lost_after", 3, 1, 100)).unwrap_or(3),
-            back_after: u32::try_from(r.integer("gateway.back_after", 2, 1, 100)).unwrap_or(2),
-        },
+        conflict: conflict(r),
+        gateway: gateway(r),
         accel: Accel { enabled: r.boolean("accel.enabled", true), lease, renew },
         max_endpoints: u32::try_from(r.integer("limits.max_endpoints", 512, 1, 8_192)).unwrap_or(512),
         metrics: r.listen("metrics.listen", METRICS),
@@ -133,6 +103,41 @@ fn read(r: &mut Reader) -> Config {
     };
     refuse_slow_probes(r, &config);
     config
+}
+
+fn conflict(r: &mut Reader) -> Conflict {
+    let probe = ProbeTiming::USUAL;
+    Conflict {
+        policy: r.choice(
+            "conflict.policy",
+            &[("fail", ConflictPolicy::Fail), ("warn", ConflictPolicy::Warn), ("off", ConflictPolicy::Off)],
+        ),
+        timing: ProbeTiming {
+            count: u32::try_from(r.integer("conflict.count", probe.count.into(), 1, 10))
+                .unwrap_or(probe.count),
+            interval: r.duration("conflict.interval", probe.interval, PROBE_PAUSE),
+            wait: r.duration("conflict.wait", probe.wait, PROBE_PAUSE),
+        },
+        for_life: r.choice("conflict.for_life", &[("notify", ForLife::Notify), ("off", ForLife::Off)]),
+    }
+}
+
+fn gateway(r: &mut Reader) -> Gateway {
+    let second = Duration::from_secs(1);
+    Gateway {
+        policy: r.choice(
+            "gateway.policy",
+            &[
+                ("warn", GatewayPolicy::Warn),
+                ("require", GatewayPolicy::Require),
+                ("off", GatewayPolicy::Off),
+            ],
+        ),
+        interval: r.duration("gateway.interval", 2 * second, second / 10..=LONGEST),
+        timeout: r.duration("gateway.timeout", second, second / 100..=10 * second),
+        lost_after: u32::try_from(r.integer("gateway.lost_after", 3, 1, 100)).unwrap_or(3),
+        back_after: u32::try_from(r.integer("gateway.back_after", 2, 1, 100)).unwrap_or(2),
+    }
 }
 
 /// An ADD waits for its probes, and if it must for its gateway: both have to end before its deadline.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use agent_api::control::v1 as pb;
 
-use super::{Context, endpoints, status, views};
+use super::{Context, endpoints, status};
 use crate::metrics::{Bridge, Drops, Now};
+use crate::model::{GatewayState, Outcomes};
 
 /// What is so now.
 pub(in crate::api) async fn now(context: &Context) -> Now {
@@ -26,7 +27,7 @@ pub(in crate::api) async fn now(context: &Context) -> Now {
         ],
         accelerated: [accel.on, accel.off],
         bridges: glance.bridges.into_iter().map(bridge).collect(),
-        gateways: gateways(context),
+        gateways: gateways(&outcomes),
         conflicts: u32::try_from(active).unwrap_or(u32::MAX),
         drops: drops(context).await,
         ipam_debts: glance.ipam_debts,
@@ -46,17 +47,16 @@ fn bridge(bridge: pb::Bridge) -> Bridge {
 }
 
 /// How many are in each state, those without any included: a series that ends tells nobody that all is well.
-fn gateways(context: &Context) -> Vec<(&'static str, u32)> {
-    let known = views::gateways(context, &pb::GatewaysRequest::default()).map(|reply| reply.gateways);
+fn gateways(outcomes: &Outcomes) -> Vec<(&'static str, u32)> {
     let mut counts =
         BTreeMap::from(["unknown", "reachable", "lost", "mac_changed", "duplicate"].map(|state| (state, 0)));
-    for gateway in known.unwrap_or_default() {
-        let state = match gateway.state() {
-            pb::GatewayState::Reachable => "reachable",
-            pb::GatewayState::Lost => "lost",
-            pb::GatewayState::MacChanged => "mac_changed",
-            pb::GatewayState::Duplicate => "duplicate",
-            pb::GatewayState::Unknown => "unknown",
+    for gateway in outcomes.gateways.values() {
+        let state = match gateway.state {
+            GatewayState::Unknown => "unknown",
+            GatewayState::Reachable => "reachable",
+            GatewayState::Lost => "lost",
+            GatewayState::MacChanged => "mac_changed",
+            GatewayState::Duplicate => "duplicate",
         };
         *counts.entry(state).or_default() += 1;
     }

@@ -43,7 +43,7 @@ pub(super) fn glance(context: &Context) -> pb::StatusReply {
             .map(|u| u.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
         ovs_version: ovs.version.clone(),
-        ready: life == Life::Ready && ovs.stands_by().is_none(),
+        ready: context.is_ready(),
         not_ready: match life {
             Life::Ready => ovs.stands_by().map(str::to_owned).into_iter().collect(),
             Life::Starting => vec!["the spool is being worked off".to_owned()],
